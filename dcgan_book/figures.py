@@ -1,0 +1,146 @@
+"""Figures of the book: matplotlib from tensors and logs. Nothing is computed here but what a picture needs.
+
+Images come as (n, 3, h, w) in [-1, 1]; this module alone turns them into what a screen shows.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart by the colour-blind; the line styles tell it apart in print.
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+STYLE = {
+    "figure.dpi": 100, "savefig.dpi": 100, "figure.facecolor": "white", "figure.constrained_layout.use": True,
+    "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "0.9", "lines.linewidth": 1.6, "legend.frameon": False,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PINK], linestyle=["-", "--", "-.", ":"]),
+}  # fmt: skip
+TILE = 0.82  # inches, the side of a 64-pixel image in a figure
+
+
+def use_style():
+    """Gives every later figure of the notebook the look of the book."""
+    plt.rcParams.update(STYLE)
+
+
+def to_display(images):
+    """Images in [-1, 1], (n, 3, h, w), to uint8 (n, h, w, 3); what lies outside is clipped."""
+    images = ((images.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255)
+    return images.byte().permute(0, 2, 3, 1).numpy()
+
+
+def sheet(images, columns):
+    """Tiles side by side: images (n, 3, h, w) in [-1, 1] to one uint8 (rows * h, columns * w, 3), the rest white."""
+    tiles = to_display(images)
+    n, height, width, _ = tiles.shape
+    rows = -(-n // columns)
+    whole = np.full((rows * columns, height, width, 3), 255, np.uint8)
+    whole[:n] = tiles
+    return whole.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+
+
+def grid(images, columns=8, labels=None):
+    """Images (n, 3, h, w) in [-1, 1] in rows of `columns`, each with its label above if there are any."""
+    n = len(images)
+    rows = -(-n // columns)
+    if labels is None:
+        picture = sheet(images, columns)
+        fig = plt.figure(figsize=(TILE * columns, TILE * rows), layout="none")
+        _picture(fig.add_axes((0, 0, 1, 1)), picture)
+        return fig
+    fig, axes = plt.subplots(rows, columns, figsize=(TILE * 1.6 * columns, TILE * 1.9 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, tile, label in zip(axes.flat, to_display(images), labels, strict=False):
+        _picture(ax, tile)
+        ax.set_title(label)
+    return fig
+
+
+def training_curves(log):
+    """Losses of both networks, and what D believes, over the steps.
+
+    `log` is a list of dicts with step, d_loss, g_loss, d_real and d_fake. Thin lines are the steps, thick ones
+    a running median, since single steps say little.
+    """
+    fig, axes = plt.subplots(2, 1, figsize=(7, 4.6), sharex=True)
+    _losses(axes[0], log)
+    _beliefs(axes[1], log)
+    axes[1].set_xlabel("step")
+    return fig
+
+
+def training_view(log, samples):
+    """A run at a glance: losses and beliefs on the left, samples (n, 3, h, w) in [-1, 1] on the right."""
+    fig = _unmanaged(9, 4)
+    spec = fig.add_gridspec(2, 2, width_ratios=(1.25, 1))
+    losses, beliefs = fig.add_subplot(spec[0, 0]), fig.add_subplot(spec[1, 0])
+    _losses(losses, log)
+    _beliefs(beliefs, log)
+    beliefs.set_xlabel("step")
+    _picture(fig.add_subplot(spec[:, 1]), sheet(samples, round(len(samples) ** 0.5)))
+    return fig
+
+
+def film(frames, steps):
+    """Samples of the same z's over the steps: frames uint8 (times, z's, h, w, 3), one row a time."""
+    times, columns, height, width, _ = frames.shape
+    picture = frames.swapaxes(1, 2).reshape(times * height, columns * width, 3)
+    fig, ax = plt.subplots(figsize=(0.62 * columns + 0.8, 0.62 * times))
+    ax.imshow(picture)
+    ax.set_yticks([height * (i + 0.5) for i in range(times)], [f"{step:,}" for step in steps])
+    ax.set_xticks([])
+    ax.set_ylabel("step")
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return fig
+
+
+def runs(runs):
+    """Several short runs under each other: name to (log, samples (n, 3, h, w) in [-1, 1])."""
+    fig, axes = plt.subplots(len(runs), 2, figsize=(9, 1.25 * len(runs) + 0.4), squeeze=False, width_ratios=(1, 2.1))
+    for (curve, picture), (name, (log, samples)) in zip(axes, runs.items(), strict=True):
+        _losses(curve, log)
+        curve.set_title(name, loc="left")
+        if curve is not axes[0, 0]:
+            curve.legend_ = None
+        _picture(picture, sheet(samples, len(samples)))
+    axes[-1, 0].set_xlabel("step")
+    return fig
+
+
+def _losses(ax, log):
+    _line(ax, log, "d_loss", "D's loss", BLUE, "-")
+    _line(ax, log, "g_loss", "G's loss", ORANGE, "--")
+    ax.set_ylabel("loss")
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="upper right", ncols=2)
+
+
+def _beliefs(ax, log):
+    _line(ax, log, "d_real", "D(x), real", BLUE, "-")
+    _line(ax, log, "d_fake", "D(G(z)), generated", ORANGE, "--")
+    ax.set_ylabel("D's belief")
+    ax.set_ylim(-0.03, 1.03)
+    ax.legend(loc="center right", ncols=2)
+
+
+def _line(ax, log, key, label, colour, style):
+    steps, values = (np.array([record[name] for record in log], float) for name in ("step", key))
+    ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.7, linestyle="-")
+    window = max(1, len(values) // 25)
+    padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
+    middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
+    ax.plot(steps, middle, color=colour, linestyle=style, label=label)
+
+
+def _picture(ax, array):
+    ax.imshow(array, interpolation="nearest")
+    ax.axis("off")
+
+
+def _unmanaged(width, height):
+    """A figure that pyplot does not know, so that a thread may draw it."""
+    with plt.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,675 @@
+"""Training a DCGAN: the loop, what watches it, and what lets it stop and go on (paper, sections 3 and 4).
+
+`gan_step` is the algorithm. `train` repeats it over images and keeps a run folder; `python -m
+dcgan_book.training --help` is the same as a command. Bare, it is the paper's recipe; each remedy is one flag.
+"""
+
+import argparse
+import contextlib
+import copy
+import dataclasses
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import platform
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+from tqdm.auto import tqdm
+
+from dcgan_book.models import Discriminator, Generator, initialise
+
+PRIORS = ("uniform", "normal")
+EARLY_SHEETS = (0, 25, 50, 100, 200, 400)  # most changes in the first steps, so the film is dense there
+LOG_EVERY = 5  # steps
+SHEET_ROWS = 8  # a sheet shows 8 x 8 samples
+RECALIBRATION = 1024  # z's for the BatchNorm statistics of a sheet
+
+
+class TrainingError(Exception):
+    """What ends a training run, said in one line."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe of a run. The defaults are the paper's; `ema`, `instance_noise` and `label_smoothing` 0 are off."""
+
+    data: str = "rooms"
+    limit: int | None = None
+    steps: int = 6000
+    batch: int = 128
+    seed: int = 0
+    prior: str = "uniform"
+    width: int = 64
+    z_dim: int = 100
+    kernel_size: int = 4
+    lr_d: float = 2e-4
+    lr_g: float = 2e-4
+    beta1: float = 0.5
+    instance_noise: float = 0.0
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    sheet_every: int = 500
+    checkpoint_every: int = 250
+
+    def __post_init__(self):
+        if self.prior not in PRIORS:
+            raise TrainingError(f"prior is {self.prior!r}; it is one of {', '.join(PRIORS)}")
+        if self.kernel_size not in (4, 5):
+            raise TrainingError(f"kernel_size is {self.kernel_size}; it is 4 or 5")
+        for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 1")
+        for name in ("ema", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 0 and under 1")
+
+
+# What a resumed run may change: how long, where and how often, never the recipe.
+CHANGEABLE = {"steps", "device", "precision", "threads", "sheet_every", "checkpoint_every"}
+
+
+@dataclass
+class Progress:
+    """What `on_step` sees: the step just done, its record (a line of the log) and the networks in training."""
+
+    step: int
+    record: dict
+    generator: nn.Module
+    discriminator: nn.Module
+    sample: Callable  # sample() -> (64, 3, 64, 64) in [-1, 1], always of the same 64 z's
+
+
+@dataclass
+class Trained:
+    """What `train` returns. `ema` is None unless the recipe has it; `log` has a record for every step logged."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: nn.Module | None
+    step: int
+    log: list = field(default_factory=list)
+
+
+def draw_z(n, z_dim=100, prior="uniform", generator=None):
+    """Draws n latents, shape (n, z_dim), from U(-1, 1) (the paper's) or N(0, 1) (PyTorch's tutorials).
+
+    The first n of a larger draw equal a draw of n from the same `generator` state.
+    """
+    if prior == "uniform":
+        return torch.rand(n, z_dim, generator=generator) * 2 - 1
+    whole = -(-n * z_dim // 16) * 16  # torch.randn makes 16 at a time and redoes an incomplete end
+    return torch.randn(whole, generator=generator)[:n * z_dim].view(n, z_dim)
+
+
+def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images):
+    """One step of D and one of G on a batch (paper, section 4; non-saturating loss).
+
+    Arguments: `real` (n, 3, 64, 64) in [-1, 1]; `z` (n, z_dim); `smoothing` is taken off the label of real
+    images; `see` is applied to every image before D sees it. Returns four 0-d tensors in a dict: `d_loss`,
+    `g_loss`, and the means of D(x) and D(G(z)) before the step, `d_real` and `d_fake`.
+    """
+    fake = generator(z)
+
+    # D: real images are to get the label 1, generated ones 0. Nothing flows back into G.
+    optimiser_d.zero_grad()
+    on_real = discriminator(see(real))
+    on_fake = discriminator(see(fake.detach()))
+    d_loss = cross_entropy(on_real, 1 - smoothing) + cross_entropy(on_fake, 0)
+    d_loss.backward()
+    optimiser_d.step()
+
+    # G: D is to give its images the label 1. D's weights stand still and need no gradient.
+    discriminator.requires_grad_(False)
+    optimiser_g.zero_grad()
+    g_loss = cross_entropy(discriminator(see(fake)), 1)
+    g_loss.backward()
+    optimiser_g.step()
+    discriminator.requires_grad_(True)
+
+    return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach(),
+            "d_real": on_real.detach().sigmoid().mean(), "d_fake": on_fake.detach().sigmoid().mean()}
+
+
+def cross_entropy(logits, label):
+    """Binary cross-entropy of `logits` (n,) against one label for all, a number from 0 to 1; 0-d tensor."""
+    logits = logits.float()
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def adam(module, lr, beta1=0.5):
+    """The paper's optimiser (section 4: lr 0.0002, beta1 0.5)."""
+    return torch.optim.Adam(module.parameters(), lr=lr, betas=(beta1, 0.999), fused=True)
+
+
+def to_batch(images):
+    """uint8 (n, h, w, 3) as an array -> float (n, 3, h, w) in [-1, 1] (paper, section 4), channels last."""
+    return torch.from_numpy(images.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+
+
+def batch_indices(count, batch, step, seed):
+    """Which of `count` images make up the batch of `step`: an array of `batch` indices.
+
+    Epoch after epoch is a new permutation that follows from `seed`; batches run over their borders.
+    """
+    first, end = step * batch, (step + 1) * batch
+    parts = []
+    for epoch in range(first // count, (end - 1) // count + 1):
+        order = torch.randperm(count, generator=stream(seed, f"order {epoch}")).numpy()
+        parts.append(order[max(first - epoch * count, 0):end - epoch * count])
+    return np.concatenate(parts)
+
+
+def stream(seed, purpose, device="cpu"):
+    """A torch.Generator of its own for each purpose of a run, so that none disturbs another."""
+    digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def recalibrate(generator, prior="uniform", count=4096, seed=0, batch=128):
+    """Sets the BatchNorm statistics of a generator to the means over `count` z's, and its mode to eval.
+
+    An average of weights has never seen a batch, and running averages lag behind live weights.
+    Returns `generator`, changed in place.
+    """
+    norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    device = next(generator.parameters()).device
+    random = stream(seed, "recalibration")
+    generator.train()
+    with torch.no_grad():
+        for _ in range(math.ceil(count / batch)):
+            generator(draw_z(batch, generator.z_dim, prior, random).to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return generator.eval()
+
+
+def train(config, images=None, run=None, models=None, on_step=None, resume=False, progress=True):
+    """Trains a DCGAN, and keeps the run in a folder if one is given.
+
+    Arguments: `config`, a TrainConfig; `images`, uint8 (n, 64, 64, 3), by default what `config.data` names;
+    `run`, a folder for checkpoints, log and sheets; `models`, a pair (G, D) to train instead of the paper's;
+    `on_step`, called with a `Progress` after each step, stops the run by returning True; `resume` goes on from
+    the checkpoint in `run`; `progress` shows a bar. Returns a `Trained`.
+    Raises TrainingError for a loss that is not a number, a checkpoint that does not fit, or a full disk.
+    """
+    rank, world = _join()
+    if config.batch % world:
+        raise TrainingError(f"a batch of {config.batch} does not divide among {world} processes")
+    torch.set_flush_denormal(True)  # D's gradients shrink into denormals as it wins, and those are slow
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    if images is None:
+        from dcgan_book import data
+
+        images = data.load(config.data, limit=config.limit, progress=progress and rank == 0).images
+    elif config.limit:
+        images = images[:config.limit]
+    count = len(images)
+
+    weights = stream(config.seed, "weights")
+    if models is None:
+        generator = initialise(Generator(config.width, config.z_dim, config.kernel_size), weights)
+        discriminator = initialise(Discriminator(config.width, config.kernel_size), weights)
+    else:
+        generator, discriminator = models
+    layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
+    generator.to(device, memory_format=layout).train()
+    discriminator.to(device, memory_format=layout).train()
+    ema = copy.deepcopy(generator).requires_grad_(False) if config.ema else None
+    optimiser_g = adam(generator, config.lr_g, config.beta1)
+    optimiser_d = adam(discriminator, config.lr_d, config.beta1)
+    random = stream(config.seed, "z")
+    noise = stream(config.seed, "noise", device)
+    state = {"generator": generator, "discriminator": discriminator, "ema": ema,
+             "optimiser_g": optimiser_g, "optimiser_d": optimiser_d, "random": random}
+    folder = RunFolder(run, config, count) if run is not None else None
+    step, seconds, precision = folder.restore(state, device) if resume else (0, 0.0, None)
+    precision = precision or choose_precision(config.precision, device, say=progress and rank == 0)
+    if rank > 0:
+        folder = None  # one process writes
+    if folder:
+        folder.begin(step)
+    if world > 1:
+        for optimiser in (optimiser_g, optimiser_d):
+            optimiser.register_step_pre_hook(_average_gradients)
+
+    fixed_z = draw_z(SHEET_ROWS ** 2, config.z_dim, config.prior, stream(config.seed, "fixed z")).to(device)
+
+    def see(pictures):
+        if not config.instance_noise:
+            return pictures
+        return pictures + config.instance_noise * torch.randn(pictures.shape, generator=noise, device=device)
+
+    def sample():
+        sampler = copy.deepcopy(generator if ema is None else ema)
+        with torch.no_grad():
+            return recalibrate(sampler, config.prior, RECALIBRATION, config.seed)(fixed_z)
+
+    def prepare(step):
+        mine = batch_indices(count, config.batch, step, config.seed)[rank::world]
+        return to_batch(images[np.sort(mine)])  # in the order of the file: the batch is a set
+
+    log, stopped = [], False
+    if folder and step == 0:
+        folder.write_sheet(0, sample())
+    bar = tqdm(total=config.steps, initial=step, unit="step", disable=not progress or rank > 0)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    began, since, since_step = time.perf_counter() - seconds, time.perf_counter(), step
+    with ThreadPoolExecutor(1) as pool, bar:
+        ahead = pool.submit(prepare, step)
+        while step < config.steps and not stopped:
+            real = ahead.result().to(device)
+            ahead = pool.submit(prepare, step + 1)
+            z = draw_z(config.batch, config.z_dim, config.prior, random)[rank::world].to(device)
+            noise.manual_seed(stream(config.seed, f"noise {step} {rank}").initial_seed())
+            with autocast:
+                losses = gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z,
+                                  config.label_smoothing, see)
+            step += 1
+            if ema is not None:
+                decay = min(config.ema, step / (step + 9))  # short at first: the start is soon forgotten
+                torch._foreach_lerp_(list(ema.parameters()), list(generator.parameters()), 1 - decay)
+            record = {"step": step} | _mean_over_processes(losses, world)
+            for name in ("d_loss", "g_loss"):
+                if not math.isfinite(record[name]):
+                    raise TrainingError(f"{name} is {record[name]} at step {step}: training stopped"
+                                        + (f"; {folder.last_good()}" if folder else ""))
+            now = time.perf_counter()
+            record["seconds"] = round(now - began, 3)
+            record["images_per_s"] = round(config.batch * (step - since_step) / (now - since), 1)
+            bar.set_postfix_str("D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} "
+                                "{images_per_s:.0f} images/s".format(**record), refresh=False)
+            bar.update()
+            if step % LOG_EVERY == 0 or step == config.steps:
+                log.append(record)
+                since, since_step = now, step
+            if on_step is not None:
+                stopped = bool(on_step(Progress(step, record, generator, discriminator, sample)))
+            stopped = _any_process(stopped, world)
+            last = stopped or step == config.steps
+            if folder:
+                if log and log[-1] is record:
+                    folder.write_log(record)
+                if last or step in EARLY_SHEETS or step % config.sheet_every == 0:
+                    folder.write_sheet(step, sample())
+                    folder.write_curves()
+                if last or step % config.checkpoint_every == 0:
+                    folder.save(state, step, time.perf_counter() - began, machine_facts(device, precision))
+    return Trained(generator, discriminator, ema, step, log)
+
+
+class RunFolder:
+    """A run on disk: checkpoint.pt, config.json, log.jsonl, samples-NNNNNN.png, losses.png.
+
+    A checkpoint is written beside the last one and then takes its place, so that there is always a whole one.
+    """
+
+    def __init__(self, path, config, count):
+        self.path, self.config, self.count = Path(path), config, count
+        self.saved_step = None
+
+    def begin(self, step):
+        """Makes the folder, or cuts its log back to `step`."""
+        with self._space():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._replace("config.json", json.dumps(dataclasses.asdict(self.config), indent=1).encode())
+            kept = [line for line in read_log(self.path) if line["step"] <= step]
+            self._replace("log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def save(self, state, step, seconds, machine):
+        """Writes the checkpoint of `step`; `seconds` is the time trained so far, `machine` what trained it."""
+        for name in ("generator", "discriminator"):
+            if not all(torch.isfinite(weight).all() for weight in state[name].parameters()):
+                raise TrainingError(f"weights of the {name} are not finite at step {step}: training stopped; "
+                                    + self.last_good())
+        epoch, offset = divmod(step * self.config.batch, self.count)
+        checkpoint = {name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+                      for name, part in state.items() if part is not None}
+        checkpoint |= {"step": step, "seconds": seconds, "epoch": epoch, "offset": offset, "count": self.count,
+                       "machine": machine, "config": dataclasses.asdict(self.config)}
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        with self._space():
+            self._replace("checkpoint.pt", buffer.getbuffer())
+        self.saved_step = step
+
+    def restore(self, state, device):
+        """Puts the checkpoint into the parts of `state`; returns (step, seconds, precision or None).
+
+        The precision is kept where the device is, so that a resumed run computes what an unbroken one would.
+        """
+        checkpoint = read_checkpoint(self.path)
+        for name, value in dataclasses.asdict(self.config).items():
+            before = checkpoint["config"].get(name, value)
+            if before != value and name not in CHANGEABLE:
+                raise TrainingError(f"the checkpoint in {self.path} was trained with {name} {before}, not {value}: "
+                                    "resume it with that or choose another folder")
+        if checkpoint["count"] != self.count:
+            raise TrainingError(f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, "
+                                f"these are {self.count}")
+        for name, part in state.items():
+            if isinstance(part, torch.Generator):
+                part.set_state(checkpoint[name])
+            elif part is not None:
+                part.load_state_dict(checkpoint[name])
+        self.saved_step = checkpoint["step"]
+        machine = checkpoint["machine"]
+        keep = self.config.precision == "auto" and machine["device"] == device.type
+        return checkpoint["step"], checkpoint["seconds"], machine["precision"] if keep else None
+
+    def last_good(self):
+        if self.saved_step is None:
+            return "no checkpoint had been written"
+        return f"the checkpoint of step {self.saved_step} in {self.path} is intact"
+
+    def write_log(self, record):
+        with self._space(), open(self.path / "log.jsonl", "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def write_sheet(self, step, images):
+        n, _, height, width = images.shape
+        tiles = ((images.float() + 1) * 127.5).round().clamp(0, 255).byte().cpu().permute(0, 2, 3, 1)
+        rows = tiles.view(SHEET_ROWS, n // SHEET_ROWS, height, width, 3).transpose(1, 2)
+        sheet = rows.reshape(SHEET_ROWS * height, -1, 3).numpy()
+        buffer = io.BytesIO()
+        Image.fromarray(sheet).save(buffer, "png")
+        with self._space():
+            self._replace(f"samples-{step:06d}.png", buffer.getbuffer())
+
+    def write_curves(self):
+        try:
+            from dcgan_book import figures  # matplotlib is slow to import and rarely needed
+        except ImportError:
+            return
+        figure = figures.training_curves(read_log(self.path))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        with self._space():
+            self._replace("losses.png", buffer.getbuffer())
+
+    def _replace(self, name, content):
+        """Writes a file so that under its name there is always the whole old or the whole new one."""
+        temporary = self.path / f".{name}.new"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _space(self):
+        try:
+            yield
+        except OSError as error:
+            reason = "no space is left" if error.errno == errno.ENOSPC else str(error)
+            raise TrainingError(f"cannot write to {self.path}: {reason}; {self.last_good()}") from None
+
+
+def read_checkpoint(run):
+    """The checkpoint of a run folder as a dict of tensors and plain values; raises TrainingError if none is there."""
+    path = Path(run) / "checkpoint.pt"
+    if not path.exists():
+        raise TrainingError(f"there is no checkpoint.pt in {run}")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read_log(run):
+    """The log of a run folder, a list of dicts; a line cut off by a crash is left out."""
+    path = Path(run) / "log.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def choose_device(name="auto"):
+    """cuda, else mps, else cpu, unless `name` says which."""
+    if name == "auto":
+        name = ("cuda" if torch.cuda.is_available() else
+                "mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device(name)
+
+
+def choose_precision(name, device, say=False):
+    """"fp32" or "bf16": what `name` says, or for "auto" the faster of the two in a short trial on `device`."""
+    if name != "auto":
+        return name
+    for width, batch in ((16, 4), (64, 16)):  # where bf16 is emulated, even the small trial shows it
+        seconds = {"fp32": _time_steps(device, "fp32", width, batch)}
+        try:
+            seconds["bf16"] = _time_steps(device, "bf16", width, batch)
+        except RuntimeError:  # some devices lack it
+            seconds["bf16"] = math.inf
+        if seconds["bf16"] > 3 * seconds["fp32"]:
+            break
+    chosen = min(seconds, key=seconds.get)
+    if say:
+        print(f"{device}: a small step takes {seconds['fp32']:.3f} s in fp32 and {seconds['bf16']:.3f} s in bf16; "
+              f"training in {chosen}")
+    return chosen
+
+
+def machine_facts(device, precision):
+    """What a model card says of the machine: nothing that names it."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().split("\n")
+        processor = next((line.split(": ")[1] for line in lines if line.startswith("model name")), processor)
+    return {"device": device.type, "precision": precision, "threads": torch.get_num_threads(),
+            "processor": torch.cuda.get_device_name() if device.type == "cuda" else processor,
+            "torch": str(torch.__version__)}
+
+
+def _time_steps(device, precision, width, batch):
+    generator, discriminator = Generator(width), Discriminator(width)
+    for network in (generator, discriminator):
+        network.to(device, memory_format=torch.channels_last)
+    optimisers = adam(generator, 2e-4), adam(discriminator, 2e-4)
+    real, z = torch.zeros(batch, 3, 64, 64, device=device), torch.zeros(batch, 100, device=device)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            losses = gan_step(generator, discriminator, *optimisers, real, z)
+        losses["g_loss"].item()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _join():
+    """This process's rank and the number of processes; joins the others where torchrun started it."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return dist.get_rank(), dist.get_world_size()
+
+
+def _average_gradients(optimiser, *_):
+    gradients = [weight.grad for group in optimiser.param_groups for weight in group["params"]]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def _mean_over_processes(losses, world):
+    values = torch.stack(list(losses.values()))
+    if world > 1:
+        dist.all_reduce(values)
+    return {name: round(value / world, 6) for name, value in zip(losses, values.tolist(), strict=True)}
+
+
+def _any_process(stopped, world):
+    if world == 1:
+        return stopped
+    votes = torch.tensor(float(stopped), device="cuda" if torch.cuda.is_available() else "cpu")
+    dist.all_reduce(votes)
+    return votes.item() > 0
+
+
+def plain_step(generator, discriminator, optimiser_g, optimiser_d, real, z):
+    """The step as `pytorch/examples/dcgan` writes it: what `benchmark` compares with."""
+    ones, zeros = torch.ones(len(real), device=real.device), torch.zeros(len(real), device=real.device)
+    discriminator.zero_grad()
+    F.binary_cross_entropy(discriminator(real).sigmoid(), ones).backward()
+    fake = generator(z)
+    F.binary_cross_entropy(discriminator(fake.detach()).sigmoid(), zeros).backward()
+    optimiser_d.step()
+    generator.zero_grad()
+    loss = F.binary_cross_entropy(discriminator(fake).sigmoid(), ones)
+    loss.backward()
+    optimiser_g.step()
+    return loss
+
+
+def benchmark(config, rounds=5):
+    """Times steps of the plain loop and of ours in turns; prints the medians in images/s and their ratio."""
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device, say=True)
+    real = torch.rand(config.batch, 3, 64, 64, device=device) * 2 - 1
+    z = draw_z(config.batch, config.z_dim, config.prior).to(device)
+
+    def contender(layout, optimiser, step, autocast):
+        networks = [Generator(config.width, config.z_dim, config.kernel_size),
+                    Discriminator(config.width, config.kernel_size)]
+        optimisers = [optimiser(network.to(device, memory_format=layout)) for network in networks]
+        images = real.contiguous(memory_format=layout)
+
+        def timed():
+            start = time.perf_counter()
+            with autocast:
+                loss = step(*networks, *optimisers, images, z)
+            (loss["g_loss"] if isinstance(loss, dict) else loss).item()
+            return time.perf_counter() - start
+        return timed
+
+    plain = contender(torch.contiguous_format,
+                      lambda network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)),
+                      plain_step, contextlib.nullcontext())
+    ours = contender(torch.channels_last, lambda network: adam(network, 2e-4), gan_step,
+                     torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"))
+    plain(), ours()  # the first step prepares
+    times = [(plain(), ours()) for _ in range(rounds)]
+    speeds = [config.batch / statistics.median(column) for column in zip(*times, strict=True)]
+    print(f"plain loop, fp32: {speeds[0]:.1f} images/s\nours, {precision}: {speeds[1]:.1f} images/s\n"
+          f"ratio: {speeds[1] / speeds[0]:.2f} (medians of {rounds} steps in turns, batch {config.batch}, "
+          f"width {config.width}, {torch.get_num_threads()} threads)")
+    return speeds
+
+
+def main(arguments=None):
+    """The command line; ends the process with 1 and one line where training cannot go on."""
+    options = vars(_parser().parse_args(arguments))
+    out, resume, only_time = options.pop("out", None), options.pop("resume", False), options.pop("benchmark", False)
+    try:
+        if only_time:
+            benchmark(TrainConfig(**options))
+            return
+        out = Path(out or "runs/" + options.get("data", "rooms").split(":")[0].split("/")[-1])
+        if resume:
+            options = read_checkpoint(out)["config"] | options
+        elif (out / "checkpoint.pt").exists():
+            raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
+        stopped_by = []
+        _stop_on_signals(stopped_by)
+        trained = train(TrainConfig(**options), run=out, resume=resume, on_step=lambda _: bool(stopped_by))
+    except (TrainingError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    if stopped_by:
+        print(f"stopped after step {trained.step}; the same command with --resume goes on", file=sys.stderr)
+        sys.exit(128 + stopped_by[0])
+
+
+def _stop_on_signals(stopped_by):
+    """The first Ctrl-C (or a polite kill) lets the step end and a checkpoint be written, the second doesn't wait."""
+    def handle(number, _):
+        stopped_by.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m dcgan_book.training", argument_default=argparse.SUPPRESS,
+        description="Train a DCGAN. Without flags this is the paper's recipe on the drawn bedrooms.",
+        epilog="Several processes: torchrun --nproc-per-node 2 -m dcgan_book.training ... ; --batch is then the sum "
+               "over all, and each takes BatchNorm statistics of its own share.")
+    defaults = TrainConfig()
+
+    def add(group, flag, text, **options):
+        name = flag.lstrip("-").replace("-", "_")
+        default = getattr(defaults, name, None)
+        if default is not None:
+            text += f" (default: {default})"
+            options.setdefault("type", type(default))
+        group.add_argument(flag, help=text, **options)
+
+    run = parser.add_argument_group("the run")
+    add(run, "--data", "rooms, rooms:N, a folder of images, lsun:PATH[:category] or celeba:PATH")
+    add(run, "--limit", "use only the first N images", type=int, metavar="N")
+    add(run, "--out", "folder of the run (default: runs/ and the name of the data)", metavar="FOLDER")
+    add(run, "--steps", "batches, each one step of D and one of G", metavar="N")
+    add(run, "--seed", "starts every random stream", metavar="N")
+    add(run, "--resume", "go on from the checkpoint in --out", action="store_true")
+    add(run, "--checkpoint-every", "steps between checkpoints", metavar="N")
+    add(run, "--sheet-every", "steps between sample sheets, after denser ones at the start", metavar="N")
+
+    recipe = parser.add_argument_group("the paper's recipe")
+    add(recipe, "--batch", "images in a batch", metavar="N")
+    add(recipe, "--prior", "distribution of z: uniform on [-1, 1], or normal", choices=PRIORS)
+    add(recipe, "--width", "feature maps next to the image; the paper's network has 128", metavar="N")
+    add(recipe, "--z-dim", "numbers in z", metavar="N")
+    add(recipe, "--kernel-size", "4, or 5 as in the authors' code", choices=(4, 5))
+    add(recipe, "--lr-d", "Adam's learning rate for D", metavar="RATE")
+    add(recipe, "--lr-g", "Adam's learning rate for G", metavar="RATE")
+    add(recipe, "--beta1", "Adam's momentum; 0.9 oscillates", metavar="BETA")
+
+    remedies = parser.add_argument_group("remedies, off by default")
+    add(remedies, "--instance-noise", "add N(0, SIGMA) noise to all that D sees", metavar="SIGMA")
+    add(remedies, "--label-smoothing", "label real images 1 - EPS instead of 1", metavar="EPS")
+    add(remedies, "--ema", "sample from a moving average of G's weights with this decay, for example 0.998",
+        metavar="DECAY")
+
+    machine = parser.add_argument_group("the machine")
+    add(machine, "--device", "auto (cuda, else mps, else cpu) or a device's name")
+    add(machine, "--precision", "auto times both on this machine", choices=("auto", "fp32", "bf16"))
+    add(machine, "--threads", "CPU threads (default: PyTorch's choice)", type=int, metavar="N")
+    add(machine, "--benchmark", "only time our step against a plain one", action="store_true")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

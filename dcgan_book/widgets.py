@@ -1,0 +1,88 @@
+"""Live figures of the notebooks: thin wrappers of functions that the package already has.
+
+A widget shows what a function returns and passes on what the reader does; it computes nothing of its own.
+"""
+
+import io
+import threading
+import time
+
+import ipywidgets
+from IPython.display import display
+
+from dcgan_book import figures, training
+
+
+class LiveTraining:
+    """A training run that the reader watches, and can stop: progress, losses and samples side by side (chapter 1).
+
+    The run has a thread of its own, so that the notebook stays free and the button answers.
+    Arguments: `config`, a `training.TrainConfig`; `images`, uint8 (n, 64, 64, 3); `seconds`, after which it stops
+    by itself; `every`, steps between two pictures; `models`, a pair (G, D) instead of the paper's.
+    `start()` shows it and lets it run; `wait()` returns what it trained.
+    """
+
+    def __init__(self, config, images, seconds=60, every=20, models=None):
+        self.config, self.images, self.seconds, self.every, self.models = config, images, seconds, every, models
+        self.trained = self.error = None
+        self.log = []
+        self.bar = ipywidgets.IntProgress(max=config.steps, description="steps")
+        self.status = ipywidgets.Label("starting")
+        self.stop_button = ipywidgets.Button(description="Stop", icon="stop", tooltip="Stop and keep what is learned")
+        self.stop_button.on_click(lambda _: self.stop())
+        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self.view = ipywidgets.VBox([ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.picture])
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        """Shows the view, starts the run and returns at once."""
+        display(self.view)
+        self._thread.start()
+        return self
+
+    def stop(self):
+        """Lets the step in progress end and keeps what is trained by then."""
+        self._stopping.set()
+
+    def wait(self):
+        """Waits for the run's end; interrupting the kernel stops the run too.
+
+        Returns a `training.Trained`. Raises what the run raised.
+        """
+        try:
+            self._thread.join()
+        except KeyboardInterrupt:
+            self.stop()
+            self._thread.join()
+        if self.error is not None:
+            raise self.error
+        return self.trained
+
+    def _run(self):
+        self._began = time.monotonic()
+        try:
+            self.trained = training.train(self.config, self.images, models=self.models, on_step=self._on_step,
+                                          progress=False)
+        except Exception as error:  # shown in the view, and raised again by wait()
+            self.error = error
+            self.status.value = f"stopped: {error}"
+        self.stop_button.disabled = True
+
+    def _on_step(self, progress):
+        out_of_time = time.monotonic() - self._began > self.seconds
+        last = self._stopping.is_set() or out_of_time or progress.step == self.config.steps
+        self.log.append(progress.record)
+        self.bar.value = progress.step
+        if last or progress.step % self.every == 0 or progress.step == 1:
+            self.status.value = "D {d_loss:.2f}, G {g_loss:.2f}, {images_per_s:.0f} images/s".format(**progress.record)
+            self.picture.value = _png(figures.training_view(self.log, progress.sample()[:16]))
+        if last:
+            self.status.value += "; stopped" if progress.step < self.config.steps else "; done"
+        return last
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

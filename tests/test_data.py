@@ -1,0 +1,347 @@
+"""The door to the data: every format in, the right pixels out, one line for every fault, decoded once."""
+
+import os
+import re
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import datasets, transforms
+
+from dcgan_book import data, rooms
+
+RED, GREEN, BLUE = (220, 30, 30), (30, 200, 30), (30, 30, 220)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of its own for each test, outside the folders that the tests read."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DCGAN_BOOK_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder for a test's images."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    return folder
+
+
+def load(spec, **options):
+    return data.load(spec, progress=False, **options)
+
+
+def photo(seed, size=(90, 70)):
+    """A smooth image, all different, that a lossy format keeps well."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def encoded(image, kind, **options):
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def community(image):
+    """What DCGAN repositories do: torchvision's Resize and CenterCrop. uint8 (64, 64, 3)."""
+    steps = [transforms.Resize(64, transforms.InterpolationMode.LANCZOS), transforms.CenterCrop(64)]
+    return np.asarray(transforms.Compose(steps)(image))
+
+
+def difference(a, b):
+    return np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int)).mean()
+
+
+def fill(folder, count):
+    for i in range(count):
+        photo(i, (20, 20)).save(folder / f"{i:03}.png")
+
+
+# ------------------------------------------------------------------------------------------------ pixels
+
+
+def test_a_folder_is_read_whole_in_order_in_every_format_and_mode(pictures):
+    (pictures / "sub" / "deeper").mkdir(parents=True)
+    flat = {
+        "a.JPG": Image.new("RGB", (80, 80), RED),
+        "b.png": Image.new("RGBA", (80, 80), (*GREEN, 0)),  # nothing of it is visible: white
+        "c.png": Image.new("RGB", (80, 80), BLUE).quantize(4),
+        "d.jpeg": Image.new("L", (80, 80), 77),
+        "e.jpg": Image.new("CMYK", (80, 80), (0, 255, 255, 0)),
+        "f.bmp": Image.new("1", (80, 80), 1),
+        "g.png": Image.fromarray(np.full((80, 80), 0x4D00, dtype=np.uint16)),
+        "h.png": Image.new("LA", (80, 80), (0, 128)),
+        os.path.join("sub", "deeper", "i.webp"): Image.new("RGB", (80, 80), GREEN),
+        os.path.join("sub", "j.gif"): Image.new("P", (80, 80), 0),
+    }
+    white, dark, half, black = ((value,) * 3 for value in (255, 77, 127, 0))
+    expected = [RED, white, BLUE, dark, (255, 0, 0), white, dark, half, GREEN, black]
+    for name, image in flat.items():
+        image.save(pictures / name)
+    (pictures / "notes.txt").write_text("no image")
+    (pictures / "._a.JPG").write_text("what macOS leaves")
+    loaded = load(pictures, size=32)
+    assert (loaded.images.shape, loaded.images.dtype) == ((10, 32, 32, 3), np.uint8)
+    assert (loaded.name, loaded.skipped) == ("pictures", [])
+    for image, colour in zip(loaded.images, expected, strict=True):
+        assert difference(image, np.broadcast_to(colour, (32, 32, 3))) < 3
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("size", [(500, 330), (64, 300), (178, 218), (65, 64), (640, 640), (40, 30)])
+def test_the_shorter_side_fits_and_the_middle_is_kept(pictures, size, kind):
+    """On a ramp along each axis a pixel's colour says where it came from: a shift of half a pixel shows."""
+    wide, high = size
+    x, y = np.meshgrid(np.arange(wide) / wide, np.arange(high) / high)
+    ramps = Image.fromarray(np.round(255 * np.stack([x, y, x], axis=2)).astype(np.uint8))
+    ramps.save(pictures / f"a.{kind}", **({"quality": 100, "subsampling": 0} if kind == "jpg" else {}))
+    side = min(size)
+    middles = (np.arange(64) + 0.5) * side / 64 - 0.5
+    across, down = 255 * (middles + (wide - side) / 2) / wide, 255 * (middles + (high - side) / 2) / high
+    got = load(pictures).images[0, 4:-4, 4:-4]  # at the border resampling has fewer neighbours
+    assert np.abs(got[..., 0].mean(axis=0) - across[4:-4]).max() < 1.2
+    assert np.abs(got[..., 1].mean(axis=1) - down[4:-4]).max() < 1.2
+
+
+def test_scaling_down_averages(pictures):
+    """A fine checkerboard becomes grey; without antialiasing it would stay black and white."""
+    board = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(pictures / "a.png")
+    assert np.abs(load(pictures).images.astype(int) - 127).max() < 6
+
+
+def test_a_phones_rotation_is_undone(pictures):
+    upright = photo(5, (64, 96))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned clockwise by a quarter
+    upright.transpose(Image.Transpose.ROTATE_90).save(pictures / "a.jpg", quality=95, exif=turned)
+    assert difference(load(pictures).images[0], community(upright)) < 2
+
+
+# ----------------------------------------------------------------------------------- LSUN, CelebA, rooms
+
+
+def write_lsun(folder, images):
+    """As distributed: one LMDB a category and split, 40 hexadecimal digits to WebP."""
+    with lmdb.open(str(folder), map_size=2**24) as env, env.begin(write=True) as transaction:
+        for i, image in enumerate(images):
+            transaction.put(f"{i * 37 % 101:040x}".encode(), encoded(image, "WEBP", quality=95))
+
+
+def test_lsun_gives_the_images_of_torchvisions_class(tmp_path, monkeypatch):
+    root = tmp_path / "lsun"
+    root.mkdir()
+    images = [photo(i, (341, 256) if i % 2 else (256, 300)) for i in range(12)]
+    write_lsun(root / "bedroom_train_lmdb", images)
+    write_lsun(root / "kitchen_val_lmdb", images[:2])
+    for name in ("bedroom_train_lmdb", "kitchen_val_lmdb"):
+        (root / name / "lock.mdb").unlink()
+        os.chmod(root / name, 0o555)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    loaded = load(f"lsun:{root}")
+    assert (loaded.name, loaded.skipped, len(loaded.images)) == ("lsun-bedroom", [], 12)
+    for spec in (f"lsun:{root}:bedroom", f"lsun:{root}:bedroom_train", f"lsun:{root / 'bedroom_train_lmdb'}"):
+        assert (load(spec).images == loaded.images).all()
+    kitchen = load(f"lsun:{root}:kitchen_val")
+    assert (kitchen.name, len(kitchen.images)) == ("lsun-kitchen_val", 2)
+    assert (load(f"lsun:{root}", limit=5).images == loaded.images[:5]).all()
+    assert not list(work.iterdir()) and not (root / "bedroom_train_lmdb" / "lock.mdb").exists()
+    for (image, _), got in zip(datasets.LSUN(str(root), ["bedroom_train"]), loaded.images, strict=True):
+        assert difference(got, community(image)) < 3  # it rounds the crop to whole pixels, we do not
+
+
+@pytest.mark.parametrize(("rest", "path", "category"), [
+    (r"C:\lsun", r"C:\lsun", "bedroom"), (r"C:\lsun:church_outdoor", r"C:\lsun", "church_outdoor"),
+    ("D:/lsun:tower", "D:/lsun", "tower"), (".", ".", "bedroom")])  # fmt: skip
+def test_a_drive_letter_is_part_of_the_path(rest, path, category):
+    wanted = Path(path) / f"{category}_train_lmdb" / "data.mdb"
+    with pytest.raises(data.DataError, match="^no " + re.escape(f"{wanted}; {Path(path)} holds no LSUN set")):
+        load(f"lsun:{rest}")
+
+
+def test_an_lsun_file_that_is_cut_short_or_none_at_all_is_refused(tmp_path):
+    folder = tmp_path / "bedroom_train_lmdb"
+    with lmdb.open(str(folder), map_size=2**24) as env, env.begin(write=True) as transaction:
+        transaction.put(b"0", bytes(2**20))
+    file = folder / "data.mdb"
+    os.truncate(file, file.stat().st_size // 2)
+    refuses(f"lsun:{tmp_path}", r"data.mdb has [\d,]+ of [\d,]+ bytes: download it again")
+    file.write_bytes(bytes(10_000))
+    refuses(f"lsun:{tmp_path}", "cannot be read .*download it again")
+
+
+def write_celeba(root, count):
+    """As torchvision unpacks it, with the lists that its class reads. Every fourth image is for testing."""
+    base = root / "celeba"
+    (base / "img_align_celeba").mkdir(parents=True)
+    names = [f"{i + 1:06}.jpg" for i in range(count)]
+    for i, name in enumerate(names):
+        photo(i, (178, 218)).save(base / "img_align_celeba" / name, quality=95)
+    rows = {
+        "list_eval_partition.txt": ("", lambda i: 2 if i % 4 == 3 else 0),
+        "identity_CelebA.txt": ("", lambda i: i),
+        "list_bbox_celeba.txt": (f"{count}\nimage_id x_1 y_1 width height\n", lambda i: "1 2 3 4"),
+        "list_landmarks_align_celeba.txt": (f"{count}\nlefteye_x lefteye_y\n", lambda i: "1 2"),
+        "list_attr_celeba.txt": (f"{count}\nMale Smiling\n", lambda i: " 1 -1"),
+    }
+    for file, (head, row) in rows.items():
+        (base / file).write_text(head + "".join(f"{name} {row(i)}\n" for i, name in enumerate(names)))
+
+
+def test_celeba_gives_the_training_images_of_torchvisions_class(tmp_path, monkeypatch):
+    write_celeba(tmp_path, 10)
+    loaded = load(f"celeba:{tmp_path}")
+    assert (loaded.name, loaded.skipped, loaded.images.shape) == ("celeba", [], (8, 64, 64, 3))
+    assert (load(f"celeba:{tmp_path / 'celeba'}").images == loaded.images).all()
+    monkeypatch.setattr(datasets.CelebA, "_check_integrity", lambda _: True)  # of the real lists only
+    for (image, _), got in zip(datasets.CelebA(str(tmp_path), "train"), loaded.images, strict=True):
+        assert difference(got, community(image)) < 3
+
+
+def test_celeba_without_images_or_list_says_what_to_do(tmp_path):
+    refuses(f"celeba:{tmp_path}", "unpack img_align_celeba.zip")
+    write_celeba(tmp_path, 1)
+    (tmp_path / "celeba" / "list_eval_partition.txt").unlink()
+    refuses(f"celeba:{tmp_path}", "list_eval_partition.txt, which names the training images")
+
+
+def test_rooms_are_the_worlds():
+    assert (load("rooms:20").images == rooms.dataset(20).images).all()
+    assert (load("rooms", limit=5).images == rooms.dataset(5).images).all()
+    assert len(load("rooms:3", limit=5).images) == 3
+
+
+# ------------------------------------------------------------------------------------------------ faults
+
+
+def refuses(spec, pattern, **options):
+    with pytest.raises(data.DataError, match=pattern) as caught:
+        load(spec, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("spec", ["rooms:", "rooms:0", "rooms:many", "rooms:-3", "lsun:", "missing", "web:x"])
+def test_an_unknown_spec_is_named_with_what_is_allowed(spec):
+    message = refuses(spec, re.escape(repr(spec)))
+    assert any(hint in message for hint in ("give rooms, rooms:N, a f", "write rooms:N", "write lsun:PATH"))
+
+
+def test_a_folder_without_images_and_impossible_sizes_are_refused(pictures):
+    (pictures / "notes.txt").write_text("no image")
+    refuses(pictures, "holds no images .*jpg.*give rooms")
+    refuses("rooms:5", "size 32: rooms are drawn at 64 pixels", size=32)
+    for options in ({"size": 0}, {"limit": 0}):
+        refuses("rooms:5", "whole numbers >= 1", **options)
+
+
+def test_unreadable_images_are_skipped_and_named(pictures, cache):
+    fill(pictures, 38)
+    (pictures / "005.png").write_bytes(b"")
+    jpeg = encoded(photo(50, (300, 300)), "JPEG")
+    (pictures / "zz.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (pictures / "000-ok.jpg").write_bytes(jpeg)
+    (pictures / "dangling.png").symlink_to(pictures / "nowhere.png")
+    (pictures / "more.png").write_bytes((pictures / "001.png").read_bytes())
+    assert len(load(pictures, limit=38).skipped) == 1
+    message = refuses(pictures, r"3 of the first 42 images of pictures cannot be read, more than 5% of 42")
+    named = Path(message.split("named in ")[1])
+    assert named.parent.parent == cache and named.read_text() == "005.png\ndangling.png\nzz.jpg\n"
+    (pictures / "dangling.png").unlink()
+    for _ in range(2):  # decoded, then from the cache
+        loaded = load(pictures)
+        assert loaded.skipped == ["005.png", "zz.jpg"] and len(loaded.images) == 39
+        for i, image in [(0, photo(50, (300, 300))), (5, photo(4, (20, 20))), (6, photo(6, (20, 20)))]:
+            assert difference(loaded.images[i], community(image)) < 2
+
+
+def test_no_space_is_found_out_before_anything_is_written(pictures, cache, monkeypatch):
+    fill(pictures, 3)
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda _: data.shutil._ntuple_diskusage(9, 9, 20_000))
+    refuses(pictures, "needs 37.0kB in .*, where 20.0kB are free: .*DCGAN_BOOK_CACHE")
+    assert not list(cache.rglob("images.*"))
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(pictures, cache):
+    fill(pictures, 1)
+    cache.write_text("a file stands where the cache should be")
+    refuses(pictures, "DCGAN_BOOK_CACHE moves the cache")
+
+
+# ------------------------------------------------------------------------------------------------- cache
+
+
+def test_images_are_decoded_once_and_again_when_the_folder_changes(pictures, cache, monkeypatch, capsys):
+    fill(pictures, 3)
+    first = data.load(pictures)
+    assert "decoding 3 images of pictures: 37.0kB in " + str(cache) in capsys.readouterr().out
+    assert isinstance(first.images, np.memmap) and not first.images.flags.writeable
+    calls = []
+    decode = data._decode
+    monkeypatch.setattr(data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size))
+    assert (load(pictures).images == first.images).all() and calls == []
+    assert load(pictures, size=16).images.shape == (3, 16, 16, 3) and len(calls) == 3
+    assert (load(pictures, limit=2).images == first.images[:2]).all() and len(calls) == 5
+    photo(9, (20, 20)).save(pictures / "001.png")
+    assert (load(pictures).images[1] != first.images[1]).any() and len(calls) == 8
+    os.utime(pictures / "002.png", (1, 1))  # as after a change that keeps the file's size
+    assert len(load(pictures).images) == 3 and len(calls) == 11
+    assert {path.name for path in cache.rglob("*") if path.is_file()} == {"images.npy", "skipped.txt", "lock"}
+
+
+KILLED = """
+import os, sys
+from dcgan_book import data
+decode, spec, fatal, data.BLOCK, data.MOST_UNREADABLE = data._decode, *sys.argv[1:3], 4, 0.2
+data._decode = lambda item, size: os._exit(9) if item[0] == fatal else decode(item, size)
+data.load(spec)
+"""
+
+
+@pytest.mark.parametrize("source", ["folder", "lsun"])
+def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(pictures, tmp_path, monkeypatch, source):
+    monkeypatch.setattr(data, "BLOCK", 4)
+    monkeypatch.setattr(data, "MOST_UNREADABLE", 0.2)
+    if source == "folder":
+        spec, fatal = str(pictures), "009.png"
+        fill(pictures, 12)
+        (pictures / "002.png").write_bytes(b"broken")
+    else:
+        spec, fatal = f"lsun:{tmp_path}", f"{9:040x}"
+        folder = tmp_path / "bedroom_train_lmdb"
+        with lmdb.open(str(folder), map_size=2**24) as env, env.begin(write=True) as transaction:
+            for i in range(12):
+                value = b"broken" if i == 2 else encoded(photo(i, (20, 20)), "WEBP")
+                transaction.put(f"{i:040x}".encode(), value)
+    killed = subprocess.run([sys.executable, "-c", KILLED, spec, fatal], capture_output=True)
+    assert killed.returncode == 9, killed.stderr.decode()
+    calls = []
+    decode = data._decode
+    monkeypatch.setattr(data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size))
+    resumed = load(spec)
+    assert len(calls) == 4  # two of three blocks were done
+    monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path / "another"))
+    whole = load(spec)
+    assert (resumed.images == whole.images).all() and len(whole.images) == 11
+    assert resumed.skipped == whole.skipped and len(whole.skipped) == 1
+
+
+def test_processes_that_start_together_decode_once(pictures):
+    """As under torchrun: each prints what it decodes, and only one does."""
+    fill(pictures, 6)
+    command = [sys.executable, "-c", "import sys; from dcgan_book import data; "
+               "print(data.load(sys.argv[1]).images.sum())", str(pictures)]  # fmt: skip
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in running]
+    assert sum("decoding 6 images" in output for output in outputs) == 1
+    assert len({output.splitlines()[-1] for output in outputs}) == 1
