@@ -259,7 +259,6 @@ def _decode_all(source, size, images, skipped, progress):
             os.fsync(file.fileno())
             with atomic_write(note) as temporary:
                 temporary.write_text(json.dumps([done, bad]))
-        file.truncate()  # what a stopped run wrote after its last note
         file.seek(0)
         file.write(_header(done - len(bad), size))
     with atomic_write(skipped) as temporary:

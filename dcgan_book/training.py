@@ -33,7 +33,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from dcgan_book.models import Discriminator, Generator, initialise
+from dcgan_book.winograd import winograd
 
+PRECISIONS = ("fp32", "winograd", "bf16")  # winograd is fp32 with its convolutions computed in that way
 PRIORS = ("uniform", "normal")
 EARLY_SHEETS = (0, 25, 50, 100, 200, 400)  # most changes in the first steps, so the film is dense there
 LOG_EVERY = 5  # steps
@@ -248,7 +250,8 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
              "optimiser_g": optimiser_g, "optimiser_d": optimiser_d, "random": random}
     folder = RunFolder(run, config, count) if run is not None else None
     step, seconds, precision = folder.restore(state, device) if resume else (0, 0.0, None)
-    precision = precision or choose_precision(config.precision, device, say=progress and rank == 0)
+    precision = precision or choose_precision(config.precision, device, config.width,
+                                              say=progress and rank == 0)
     if rank > 0:
         folder = None  # one process writes
     if folder:
@@ -277,9 +280,9 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
     if folder and step == 0:
         folder.write_sheet(0, sample())
     bar = tqdm(total=config.steps, initial=step, unit="step", disable=not progress or rank > 0)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     began, since, since_step = time.perf_counter() - seconds, time.perf_counter(), step
-    with ThreadPoolExecutor(1) as pool, bar:
+    networks = [generator, discriminator] + ([ema] if ema is not None else [])
+    with ThreadPoolExecutor(1) as pool, bar, computing(precision, device, *networks) as autocast:
         ahead = pool.submit(prepare, step)
         while step < config.steps and not stopped:
             real = ahead.result().to(device)
@@ -457,23 +460,30 @@ def choose_device(name="auto"):
     return torch.device(name)
 
 
-def choose_precision(name, device, say=False):
-    """"fp32" or "bf16": what `name` says, or for "auto" the faster of the two in a short trial on `device`."""
+def choose_precision(name, device, width=64, say=False):
+    """What `name` says, or for "auto" the one of `PRECISIONS` whose steps are fastest in a trial on `device`."""
     if name != "auto":
         return name
-    for width, batch in ((16, 4), (64, 16)):  # where bf16 is emulated, even the small trial shows it
-        seconds = {"fp32": _time_steps(device, "fp32", width, batch)}
-        try:
-            seconds["bf16"] = _time_steps(device, "bf16", width, batch)
-        except RuntimeError:  # some devices lack it
-            seconds["bf16"] = math.inf
-        if seconds["bf16"] > 3 * seconds["fp32"]:
-            break
+    trials = ["fp32"]
+    if device.type == "cpu":
+        trials.append("winograd")
+    with contextlib.suppress(RuntimeError):  # some devices lack bf16; others emulate it, a hundred times slower
+        if _time_steps(device, "bf16", 8, 4) < 3 * _time_steps(device, "fp32", 8, 4):
+            trials.append("bf16")
+    seconds = {trial: _time_steps(device, trial, width, 32) for trial in trials}
     chosen = min(seconds, key=seconds.get)
     if say:
-        print(f"{device}: a small step takes {seconds['fp32']:.3f} s in fp32 and {seconds['bf16']:.3f} s in bf16; "
-              f"training in {chosen}")
+        print(f"training in {chosen}: on this {device.type}, a step on 32 images takes "
+              + ", ".join(f"{seconds[trial]:.3f} s in {trial}" for trial in trials)
+              + ("" if "bf16" in trials else "; bf16 is not at home here"))
     return chosen
+
+
+@contextlib.contextmanager
+def computing(precision, device, *networks):
+    """Sets `networks` up for a precision; yields the context in which their steps are to be computed."""
+    with winograd(*networks) if precision == "winograd" else contextlib.nullcontext():
+        yield torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def machine_facts(device, precision):
@@ -494,12 +504,13 @@ def _time_steps(device, precision, width, batch):
     optimisers = adam(generator, 2e-4), adam(discriminator, 2e-4)
     real, z = torch.zeros(batch, 3, 64, 64, device=device), torch.zeros(batch, 100, device=device)
     times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            losses = gan_step(generator, discriminator, *optimisers, real, z)
-        losses["g_loss"].item()
-        times.append(time.perf_counter() - start)
+    with computing(precision, device, generator, discriminator) as autocast:
+        for _ in range(3):
+            start = time.perf_counter()
+            with autocast:
+                losses = gan_step(generator, discriminator, *optimisers, real, z)
+            losses["g_loss"].item()
+            times.append(time.perf_counter() - start)
     return min(times)
 
 
@@ -556,11 +567,11 @@ def plain_step(generator, discriminator, optimiser_g, optimiser_d, real, z):
 def benchmark(config, rounds=5):
     """Times steps of the plain loop and of ours in turns; prints the medians in images/s and their ratio."""
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device, say=True)
+    precision = choose_precision(config.precision, device, config.width, say=True)
     real = torch.rand(config.batch, 3, 64, 64, device=device) * 2 - 1
     z = draw_z(config.batch, config.z_dim, config.prior).to(device)
 
-    def contender(layout, optimiser, step, autocast):
+    def contender(precision, layout, optimiser, step):
         networks = [Generator(config.width, config.z_dim, config.kernel_size),
                     Discriminator(config.width, config.kernel_size)]
         optimisers = [optimiser(network.to(device, memory_format=layout)) for network in networks]
@@ -568,17 +579,15 @@ def benchmark(config, rounds=5):
 
         def timed():
             start = time.perf_counter()
-            with autocast:
+            with computing(precision, device, *networks) as autocast, autocast:
                 loss = step(*networks, *optimisers, images, z)
             (loss["g_loss"] if isinstance(loss, dict) else loss).item()
             return time.perf_counter() - start
         return timed
 
-    plain = contender(torch.contiguous_format,
-                      lambda network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)),
-                      plain_step, contextlib.nullcontext())
-    ours = contender(torch.channels_last, lambda network: adam(network, 2e-4), gan_step,
-                     torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"))
+    plain = contender("fp32", torch.contiguous_format,
+                      lambda network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)), plain_step)
+    ours = contender(precision, torch.channels_last, lambda network: adam(network, 2e-4), gan_step)
     plain(), ours()  # the first step prepares
     times = [(plain(), ours()) for _ in range(rounds)]
     speeds = [config.batch / statistics.median(column) for column in zip(*times, strict=True)]
@@ -665,7 +674,7 @@ def _parser():
 
     machine = parser.add_argument_group("the machine")
     add(machine, "--device", "auto (cuda, else mps, else cpu) or a device's name")
-    add(machine, "--precision", "auto times both on this machine", choices=("auto", "fp32", "bf16"))
+    add(machine, "--precision", "auto takes what is fastest here in a short trial; winograd is fp32, computed differently", choices=("auto", *PRECISIONS))
     add(machine, "--threads", "CPU threads (default: PyTorch's choice)", type=int, metavar="N")
     add(machine, "--benchmark", "only time our step against a plain one", action="store_true")
     return parser

@@ -14,9 +14,8 @@ def inline(writer, node):
 
 
 def block(writer, node):
-    latex = node.astext()
-    # a star only says "no number", and the number is the page's business
-    latex = re.sub(r"\\(begin|end){(align|gather|equation)\*?}", _inner, latex)
+    latex = re.sub(r"\\(begin|end){equation\*?}", "", node.astext())  # the number is the page's business
+    latex = re.sub(r"{(aligned|alignat\*?)}", "{align*}", latex)  # the name that latex2mathml knows
     writer.body.append(writer.starttag(node, "div", CLASS="math notranslate nohighlight"))
     if node["number"]:
         number = get_node_equation_number(writer, node)
@@ -26,11 +25,6 @@ def block(writer, node):
     writer.body.append(convert(latex, display="block"))
     writer.body.append("</div>")
     raise nodes.SkipNode
-
-
-def _inner(match):
-    side, environment = match.groups()
-    return "" if environment == "equation" else rf"\{side}{{{environment}ed}}"
 
 
 def setup(app):

@@ -1,0 +1,201 @@
+"""Trained networks and their model cards: those that come with the book, and those of your own runs.
+
+`python -m dcgan_book.pretrained export RUN NAME` turns a run's folder into weights that `load(NAME)` finds.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from dcgan_book import rooms
+from dcgan_book.models import Discriminator, Generator
+from dcgan_book.training import (
+    CHANGEABLE, SHEET_ROWS, TrainConfig, TrainingError, read_checkpoint, read_log, recalibrate,
+)
+
+WEIGHTS = Path(__file__).parent / "weights"
+RECALIBRATION = 8192  # z's for the BatchNorm statistics
+FILM_TILES = 12  # samples across
+FILM_ROWS = 32  # at most
+FILM_BYTES = 1_500_000  # at most
+LOG_LINES = 2000  # at most
+
+
+class PretrainedError(ValueError):
+    """The networks cannot be had; the message is one line that says why and what to do."""
+
+
+@dataclass
+class Pretrained:
+    """Two networks in eval mode, and what is known of them. `discriminator` is None where none is shipped."""
+
+    generator: Generator
+    discriminator: Discriminator | None
+    card: dict
+
+
+def load(name_or_run, device="cpu"):
+    """The networks called `name_or_run`, or those of the run or exported folder of that path, in eval mode.
+
+    A generator's BatchNorm statistics are those of its own z's (`training.recalibrate`), taken at export or, for
+    a run's folder, now. Raises PretrainedError if there is nothing of that name.
+    """
+    for folder in (WEIGHTS / str(name_or_run), Path(name_or_run)):
+        if (folder / "card.json").exists():
+            generator, discriminator, card = _from_files(folder)
+            break
+        if (folder / "checkpoint.pt").exists():
+            generator, discriminator, card = _from_run(folder)
+            break
+    else:
+        shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/card.json"))
+        raise PretrainedError(f"there are no weights called {str(name_or_run)!r}: give one of "
+                              f"{', '.join(shipped) or '(none shipped)'}, or the folder of a run")
+    if discriminator is not None:
+        discriminator.eval().to(device)
+    return Pretrained(generator.eval().to(device), discriminator, card)
+
+
+def export(run, name, to=WEIGHTS):
+    """Writes the run in folder `run` as `to`/`name`: weights, model card, thinned log, film. Returns that folder.
+
+    The generator is the run's moving average if it has one. Matrices are stored in fp16, BatchNorm's vectors in
+    fp32. Raises TrainingError if there is no checkpoint in `run`.
+    """
+    folder = Path(to) / name
+    generator, discriminator, card = _from_run(Path(run))
+    film, steps = _film(Path(run), card["steps"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, network in (("generator", generator), ("discriminator", discriminator)):
+        save_file(_stored(network), folder / f"{part}.safetensors")
+    log = [record for record in read_log(run) if record["step"] <= card["steps"]]
+    thinned = log[::-math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
+    (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in thinned))
+    (folder / "film.png").write_bytes(film)
+    card = {"name": name} | card | {
+        "film": {"steps": steps, "columns": FILM_TILES},
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+                   for path in sorted(folder.iterdir()) if path.name != "card.json"},
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    return folder
+
+
+def _from_files(folder):
+    generator = Generator.from_state_dict(load_file(folder / "generator.safetensors"))
+    path = folder / "discriminator.safetensors"
+    discriminator = Discriminator.from_state_dict(load_file(path)) if path.exists() else None
+    return generator, discriminator, json.loads((folder / "card.json").read_text())
+
+
+def _from_run(run):
+    """Both networks and the card of a run, the weights rounded as they are stored."""
+    checkpoint = read_checkpoint(run)
+    config = TrainConfig(**checkpoint["config"])
+    generator = Generator.from_state_dict(checkpoint["ema" if config.ema else "generator"])
+    discriminator = Discriminator.from_state_dict(checkpoint["discriminator"])
+    for network in (generator, discriminator):
+        network.load_state_dict(_stored(network), strict=False)
+    recalibrate(generator, config.prior, RECALIBRATION, config.seed)
+    return generator, discriminator, _card(checkpoint, config, generator, discriminator)
+
+
+def _stored(network):
+    """The state of a network as it is shipped: fp16 but for BatchNorm's vectors, without its counters."""
+    return {name: (value.half() if value.ndim > 1 else value).contiguous()
+            for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+
+
+def _card(checkpoint, config, generator, discriminator):
+    of_rooms = config.data.split(":")[0] == "rooms"
+    remedies = {name: getattr(config, name) for name in ("instance_noise", "label_smoothing", "ema")
+                if getattr(config, name)}
+    return {
+        "data": {"name": "rooms" if of_rooms else "own images", "images": checkpoint["count"]}
+        | ({"version": rooms.VERSION} if of_rooms else {}),
+        "seed": config.seed,
+        "steps": checkpoint["step"],
+        "batch": config.batch,
+        "prior": config.prior,
+        "width": generator.width,
+        "z_dim": generator.z_dim,
+        "kernel_size": generator.kernel_size,
+        "optimiser": {"name": "Adam", "lr_d": config.lr_d, "lr_g": config.lr_g, "beta1": config.beta1, "beta2": 0.999},
+        "remedies": remedies,
+        "generator": "moving average of the weights" if config.ema else "weights of the last step",
+        "batchnorm": f"statistics of the generator over {RECALIBRATION} z's",
+        "parameters": {"generator": _count(generator), "discriminator": _count(discriminator)},
+        "training_seconds": round(checkpoint["seconds"]),
+        "machine": checkpoint["machine"],
+        "command": _command(config, checkpoint["step"]),
+    }
+
+
+def _count(network):
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def _command(config, steps):
+    """The command that trains such a run again; a path on this machine is left out."""
+    words = ["python -m dcgan_book.training", f"--steps {steps}"]
+    for name, default in vars(TrainConfig()).items():
+        value = getattr(config, name)
+        if name == "data" and value.split(":")[0] != "rooms":
+            value = "FOLDER"
+        if value != default and name not in CHANGEABLE:
+            words.append(f"--{name.replace('_', '-')} {value}")
+    return " ".join(words)
+
+
+def _film(run, last):
+    """A PNG whose rows are the sheets of a run over time, and the steps of its rows."""
+    steps = sorted(int(path.stem.split("-")[1]) for path in run.glob("samples-*.png"))
+    steps = [step for step in steps if step <= last]
+    if not steps:
+        raise TrainingError(f"there are no sample sheets in {run}")
+    if len(steps) > FILM_ROWS:
+        steps = [steps[round(i * (len(steps) - 1) / (FILM_ROWS - 1))] for i in range(FILM_ROWS)]
+    rows = []
+    for step in steps:
+        sheet = np.asarray(Image.open(run / f"samples-{step:06d}.png"))
+        side = sheet.shape[0] // SHEET_ROWS
+        tiles = sheet.reshape(SHEET_ROWS, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+        rows.append(np.concatenate(tiles[:FILM_TILES], axis=1))
+    film = Image.fromarray(np.concatenate(rows))
+    png = _png(film)
+    return (png if len(png) <= FILM_BYTES else _png(film.quantize(256))), steps
+
+
+def _png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def main(arguments=None):
+    """The command line; ends the process with 1 and one line where there is nothing to export."""
+    parser = argparse.ArgumentParser(prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    exporting = commands.add_parser("export", help="make a run's networks loadable by name")
+    exporting.add_argument("run", metavar="RUN", help="folder of the run")
+    exporting.add_argument("name", metavar="NAME", help="what load() is to call it")
+    exporting.add_argument("--to", metavar="FOLDER", default=WEIGHTS, help="where to (default: the package's weights)")
+    options = parser.parse_args(arguments)
+    try:
+        folder = export(options.run, options.name, options.to)
+    except TrainingError as error:
+        sys.exit(f"error: {error}")
+    print("\n".join(f"{path.stat().st_size:>10,} {path}" for path in sorted(folder.iterdir())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The built book: complete, and readable without a network, from a folder."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from playwright.sync_api import Error, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["intro", "01-training", "02-walking", "03-features", "04-forgetting", "05-arithmetic"]
+
+
+@pytest.fixture(scope="session")
+def html():
+    """The folder of the built pages: those of the README's command if they are newer than all sources."""
+    built = ROOT / "_build" / "html"
+    sources = [ROOT / "_config.yml", ROOT / "_toc.yml"]
+    sources += [path for folder in ("book", "dcgan_book") for path in (ROOT / folder).rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts]
+    newest = max(path.stat().st_mtime for path in sources)
+    if not (built / "book" / "intro.html").exists() or (built / "book" / "intro.html").stat().st_mtime < newest:
+        shutil.rmtree(ROOT / "_build", ignore_errors=True)
+        build = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "--keep-going"]
+        done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return built
+
+
+@pytest.fixture(scope="session")
+def browser():
+    options = {"args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]}
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), **options)
+        except Error as error:
+            pytest.fail(f"no Chromium to open the pages with: install Debian's, or run 'playwright install chromium' ({error})")
+        yield browser
+        browser.close()
+
+
+def soup(html, page):
+    return BeautifulSoup((html / "book" / f"{page}.html").read_text(), "html.parser")
+
+
+def test_every_chapter_was_built(html):
+    assert [page for page in PAGES if not (html / "book" / f"{page}.html").exists()] == []
+    assert (html / "index.html").exists()
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (360, "dark")])
+def test_a_page_opens_from_a_folder_and_asks_nobody(html, browser, page, width, scheme):
+    outside, faults = [], []
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    context.route(lambda url: not url.startswith(("file:", "data:", "blob:")),
+                  lambda route: (outside.append(route.request.url), route.abort()))
+    tab = context.new_page()
+    tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.goto((html / "book" / f"{page}.html").as_uri())
+    tab.wait_for_timeout(300)  # for what scripts ask for after loading
+    missing = tab.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
+    overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    context.close()
+    assert outside == []
+    assert faults == []
+    assert missing == []
+    assert overflow <= 0, f"the page is {overflow} px wider than the screen"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_say_what_they_show_and_links_lead_somewhere(html, page):
+    tree = soup(html, page)
+    pictures = tree.select("article img")
+    assert [str(img)[:100] for img in pictures if len(img.get("alt", "")) < 20 or "_images" in img["alt"]] == []
+    dead = []
+    for link in tree.select("article a[href], nav a[href]"):
+        target, _, anchor = link["href"].partition("#")
+        if re.match(r"\w+:", target):
+            continue
+        path = (html / "book" / target) if target else html / "book" / f"{page}.html"
+        if not path.exists() or anchor and not BeautifulSoup(path.read_text(), "html.parser").find(id=anchor):
+            dead.append(link["href"])
+    assert dead == []
+
+
+def test_no_button_leads_to_an_address_that_is_not_set(html):
+    assert "colab.research.google.com" not in (html / "book" / "01-training.html").read_text()
+
+
+def test_notebooks_are_committed_without_pictures():
+    for path in (ROOT / "book").glob("*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            outputs = cell.get("outputs", [])
+            if "# NBVAL_CHECK_OUTPUT" not in "".join(cell["source"]):
+                assert outputs == [], f"{path.name}: {''.join(cell['source'])[:60]}"
+            assert all("image/png" not in output.get("data", {}) for output in outputs)
+
+
+FORMULAS = r"""# Formulas
+
+Inline $x^2$ and a block:
+
+$$
+\log D(x) + \bigl(1 - \tfrac12\bigr)
+$$ (eq-one)
+
+\begin{align*}
+a &= b \\
+c &= d
+\end{align*}
+
+As {eq}`eq-one` says.
+"""
+
+
+def test_formulas_become_mathml_without_a_script(tmp_path):
+    (tmp_path / "index.md").write_text(FORMULAS)
+    (tmp_path / "conf.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'extensions')!r})\n"
+        "extensions = ['myst_parser', 'mathml']; html_math_renderer = 'mathml'\n"
+        "myst_enable_extensions = ['dollarmath', 'amsmath']\n")
+    subprocess.run([sys.executable, "-m", "sphinx", "-qW", tmp_path, tmp_path / "out"], check=True)
+    page = (tmp_path / "out" / "index.html").read_text()
+    tree = BeautifulSoup(page, "html.parser")
+    inline, numbered, aligned = tree.find_all("math")
+    assert inline["display"] == "inline" and inline.msup
+    assert numbered["display"] == "block" and tree.select_one("#equation-eq-one .eqno").text.startswith("(1)")
+    assert len(aligned.find_all("mtr")) == 2
+    assert tree.find("a", href="#equation-eq-one")
+    assert "MathJax" not in page and "\\" not in tree.get_text()
