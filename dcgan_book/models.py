@@ -1,7 +1,7 @@
 """The paper's two networks for 64x64 images, and how their weights start (paper, section 3).
 
-Both keep their layers in `.stages`, an ordered dictionary whose keys are resolutions. `"8x8"` in the generator
-is the layer whose output has 8x8 locations, and so it is in the discriminator.
+Both keep their layers in `.stages`, an ordered dictionary whose keys are resolutions. `"8x8"` is the layer
+whose output has 8x8 locations, in the generator and in the discriminator.
 """
 
 import re
@@ -30,13 +30,15 @@ class Generator(nn.Module):
         super().__init__()
         self.width, self.z_dim, self.kernel_size, self.channels = width, z_dim, kernel_size, channels
         up = _strided(nn.ConvTranspose2d, kernel_size)
-        self.stages = nn.ModuleDict({
-            "4x4": _with_norm(nn.ConvTranspose2d(z_dim, 8 * width, 4, bias=False), nn.ReLU()),
-            "8x8": _with_norm(up(8 * width, 4 * width), nn.ReLU()),
-            "16x16": _with_norm(up(4 * width, 2 * width), nn.ReLU()),
-            "32x32": _with_norm(up(2 * width, width), nn.ReLU()),
-            "64x64": nn.Sequential(up(width, channels), nn.Tanh()),
-        })
+        self.stages = nn.ModuleDict(
+            {
+                "4x4": _with_norm(nn.ConvTranspose2d(z_dim, 8 * width, 4, bias=False), nn.ReLU()),
+                "8x8": _with_norm(up(8 * width, 4 * width), nn.ReLU()),
+                "16x16": _with_norm(up(4 * width, 2 * width), nn.ReLU()),
+                "32x32": _with_norm(up(2 * width, width), nn.ReLU()),
+                "64x64": nn.Sequential(up(width, channels), nn.Tanh()),
+            }
+        )
         initialise(self)
 
     def forward(self, z):
@@ -74,13 +76,15 @@ class Discriminator(nn.Module):
         super().__init__()
         self.width, self.kernel_size, self.channels = width, kernel_size, channels
         down = _strided(nn.Conv2d, kernel_size)
-        self.stages = nn.ModuleDict({
-            "32x32": nn.Sequential(down(channels, width), nn.LeakyReLU(SLOPE)),
-            "16x16": _with_norm(down(width, 2 * width), nn.LeakyReLU(SLOPE)),
-            "8x8": _with_norm(down(2 * width, 4 * width), nn.LeakyReLU(SLOPE)),
-            "4x4": _with_norm(down(4 * width, 8 * width), nn.LeakyReLU(SLOPE)),
-            "1x1": nn.Sequential(nn.Conv2d(8 * width, 1, 4, bias=False)),
-        })
+        self.stages = nn.ModuleDict(
+            {
+                "32x32": nn.Sequential(down(channels, width), nn.LeakyReLU(SLOPE)),
+                "16x16": _with_norm(down(width, 2 * width), nn.LeakyReLU(SLOPE)),
+                "8x8": _with_norm(down(2 * width, 4 * width), nn.LeakyReLU(SLOPE)),
+                "4x4": _with_norm(down(4 * width, 8 * width), nn.LeakyReLU(SLOPE)),
+                "1x1": nn.Sequential(nn.Conv2d(8 * width, 1, 4, bias=False)),
+            }
+        )
         initialise(self)
 
     def forward(self, images):
@@ -139,15 +143,22 @@ def _find(state, cls):
         if not isinstance(candidate, Mapping):
             continue
         weights = OrderedDict(
-            (_our_name(key, flat_names), _copy(value)) for key, value in candidate.items() if isinstance(value, torch.Tensor)
+            (_our_name(key, flat_names), _copy(value))
+            for key, value in candidate.items()
+            if isinstance(value, torch.Tensor)
         )
-        fits = all(name in weights and weights[name].ndim == value.ndim
-                   for name, value in wanted.items() if not name.endswith("num_batches_tracked"))
+        fits = all(
+            name in weights and weights[name].ndim == value.ndim
+            for name, value in wanted.items()
+            if not name.endswith("num_batches_tracked")
+        )
         if fits and weights.keys() <= wanted.keys():
             return weights
         pending.extend(candidate.values())
-    raise ValueError(f"this checkpoint holds no 64x64 DCGAN {cls.__name__.lower()}: neither "
-                     f"{flat_names[0]}.weight ... nor main.0.weight ... with the shapes of one are in it")
+    raise ValueError(
+        f"this checkpoint holds no 64x64 DCGAN {cls.__name__.lower()}: neither "
+        f"{flat_names[0]}.weight ... nor main.0.weight ... with the shapes of one are in it"
+    )
 
 
 def _copy(tensor):
@@ -169,6 +180,7 @@ def _filled(cls, weights, **sizes):
     try:
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"this checkpoint is no 64x64 DCGAN {cls.__name__.lower()}: "
-                         + " ".join(str(error).split())) from None
+        raise ValueError(
+            f"this checkpoint is no 64x64 DCGAN {cls.__name__.lower()}: " + " ".join(str(error).split())
+        ) from None
     return network

@@ -19,11 +19,18 @@ from safetensors.torch import load_file, save_file
 from dcgan_book import rooms
 from dcgan_book.models import Discriminator, Generator
 from dcgan_book.training import (
-    CHANGEABLE, SHEET_ROWS, TrainConfig, TrainingError, read_checkpoint, read_log, recalibrate,
+    CHANGEABLE,
+    SHEET_ROWS,
+    TrainConfig,
+    TrainingError,
+    read_checkpoint,
+    read_log,
+    recalibrate,
 )
 
 WEIGHTS = Path(__file__).parent / "weights"
 RECALIBRATION = 8192  # z's for the BatchNorm statistics
+SIDE = 64  # pixels of a tile
 FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
@@ -36,21 +43,30 @@ class PretrainedError(ValueError):
 
 @dataclass
 class Pretrained:
-    """Two networks in eval mode, and what is known of them. `discriminator` is None where none is shipped."""
+    """Two networks in eval mode, and what is known of them. `discriminator` is None where none is shipped.
+
+    `log` is the run's, a list of dicts (thinned where exported). `film` shows some fixed z's over the run,
+    uint8 (times, z's, 64, 64, 3), None for a run's folder; its steps are `card["film"]["steps"]`.
+    """
 
     generator: Generator
     discriminator: Discriminator | None
     card: dict
+    log: list
+    film: np.ndarray | None = None
 
 
 def load(name_or_run, device="cpu"):
-    """The networks called `name_or_run`, or those of the run or exported folder of that path, in eval mode.
+    """The networks called `name_or_run`, or those of the run or exported folder of that path.
 
-    A generator's BatchNorm statistics are those of its own z's (`training.recalibrate`), taken at export or, for
-    a run's folder, now. Raises PretrainedError if there is nothing of that name.
+    They are in eval mode, and their weights take no gradients (an input still can). A generator's BatchNorm
+    statistics are those of its own z's (`training.recalibrate`), taken at export or, for a run's folder, now.
+    Raises PretrainedError if there is nothing of that name.
     """
+    film = None
     for folder in (WEIGHTS / str(name_or_run), Path(name_or_run)):
         if (folder / "card.json").exists():
+            film = _frames(folder / "film.png")
             generator, discriminator, card = _from_files(folder)
             break
         if (folder / "checkpoint.pt").exists():
@@ -58,18 +74,20 @@ def load(name_or_run, device="cpu"):
             break
     else:
         shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/card.json"))
-        raise PretrainedError(f"there are no weights called {str(name_or_run)!r}: give one of "
-                              f"{', '.join(shipped) or '(none shipped)'}, or the folder of a run")
-    if discriminator is not None:
-        discriminator.eval().to(device)
-    return Pretrained(generator.eval().to(device), discriminator, card)
+        raise PretrainedError(
+            f"there are no weights called {str(name_or_run)!r}: give one of "
+            f"{', '.join(shipped) or '(none shipped)'}, or the folder of a run"
+        )
+    for network in filter(None, (generator, discriminator)):
+        network.eval().requires_grad_(False).to(device)
+    return Pretrained(generator, discriminator, card, read_log(folder), film)
 
 
 def export(run, name, to=WEIGHTS):
-    """Writes the run in folder `run` as `to`/`name`: weights, model card, thinned log, film. Returns that folder.
+    """Writes the run in folder `run` as `to`/`name`: weights, model card, thinned log, film. Returns that.
 
-    The generator is the run's moving average if it has one. Matrices are stored in fp16, BatchNorm's vectors in
-    fp32. Raises TrainingError if there is no checkpoint in `run`.
+    The generator is the run's moving average if it has one. Matrices are stored in fp16, BatchNorm's vectors
+    in fp32. Raises TrainingError if there is no checkpoint in `run`.
     """
     folder = Path(to) / name
     generator, discriminator, card = _from_run(Path(run))
@@ -78,14 +96,21 @@ def export(run, name, to=WEIGHTS):
     for part, network in (("generator", generator), ("discriminator", discriminator)):
         save_file(_stored(network), folder / f"{part}.safetensors")
     log = [record for record in read_log(run) if record["step"] <= card["steps"]]
-    thinned = log[::-math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
+    thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
     (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in thinned))
     (folder / "film.png").write_bytes(film)
-    card = {"name": name} | card | {
-        "film": {"steps": steps, "columns": FILM_TILES},
-        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-                   for path in sorted(folder.iterdir()) if path.name != "card.json"},
-    }
+    card = (
+        {"name": name}
+        | card
+        | {
+            "film": {"steps": steps, "columns": FILM_TILES},
+            "sha256": {
+                path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in sorted(folder.iterdir())
+                if path.name != "card.json"
+            },
+        }
+    )
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     return folder
 
@@ -111,14 +136,20 @@ def _from_run(run):
 
 def _stored(network):
     """The state of a network as it is shipped: fp16 but for BatchNorm's vectors, without its counters."""
-    return {name: (value.half() if value.ndim > 1 else value).contiguous()
-            for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return {
+        name: (value.half() if value.ndim > 1 else value).contiguous()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
 
 
 def _card(checkpoint, config, generator, discriminator):
     of_rooms = config.data.split(":")[0] == "rooms"
-    remedies = {name: getattr(config, name) for name in ("instance_noise", "label_smoothing", "ema")
-                if getattr(config, name)}
+    remedies = {
+        name: getattr(config, name)
+        for name in ("instance_noise", "label_smoothing", "ema")
+        if getattr(config, name)
+    }
     return {
         "data": {"name": "rooms" if of_rooms else "own images", "images": checkpoint["count"]}
         | ({"version": rooms.VERSION} if of_rooms else {}),
@@ -129,7 +160,13 @@ def _card(checkpoint, config, generator, discriminator):
         "width": generator.width,
         "z_dim": generator.z_dim,
         "kernel_size": generator.kernel_size,
-        "optimiser": {"name": "Adam", "lr_d": config.lr_d, "lr_g": config.lr_g, "beta1": config.beta1, "beta2": 0.999},
+        "optimiser": {
+            "name": "Adam",
+            "lr_d": config.lr_d,
+            "lr_g": config.lr_g,
+            "beta1": config.beta1,
+            "beta2": 0.999,
+        },
         "remedies": remedies,
         "generator": "moving average of the weights" if config.ema else "weights of the last step",
         "batchnorm": f"statistics of the generator over {RECALIBRATION} z's",
@@ -175,6 +212,14 @@ def _film(run, last):
     return (png if len(png) <= FILM_BYTES else _png(film.quantize(256))), steps
 
 
+def _frames(path):
+    """The film of a PNG as uint8 (times, z's, 64, 64, 3)."""
+    if not path.exists():
+        return None
+    film = np.asarray(Image.open(path).convert("RGB"))
+    return film.reshape(-1, SIDE, film.shape[1] // SIDE, SIDE, 3).swapaxes(1, 2)
+
+
 def _png(image):
     buffer = io.BytesIO()
     image.save(buffer, "png", optimize=True)
@@ -183,12 +228,16 @@ def _png(image):
 
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where there is nothing to export."""
-    parser = argparse.ArgumentParser(prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     exporting = commands.add_parser("export", help="make a run's networks loadable by name")
     exporting.add_argument("run", metavar="RUN", help="folder of the run")
     exporting.add_argument("name", metavar="NAME", help="what load() is to call it")
-    exporting.add_argument("--to", metavar="FOLDER", default=WEIGHTS, help="where to (default: the package's weights)")
+    exporting.add_argument(
+        "--to", metavar="FOLDER", default=WEIGHTS, help="where to (default: the package's weights)"
+    )
     options = parser.parse_args(arguments)
     try:
         folder = export(options.run, options.name, options.to)

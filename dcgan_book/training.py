@@ -14,6 +14,7 @@ import io
 import json
 import math
 import os
+import pickle
 import platform
 import signal
 import statistics
@@ -32,6 +33,7 @@ from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
+from dcgan_book import data
 from dcgan_book.models import Discriminator, Generator, initialise
 from dcgan_book.winograd import winograd
 
@@ -39,6 +41,7 @@ PRECISIONS = ("fp32", "winograd", "bf16")  # winograd is fp32 with its convoluti
 PRIORS = ("uniform", "normal")
 EARLY_SHEETS = (0, 25, 50, 100, 200, 400)  # most changes in the first steps, so the film is dense there
 LOG_EVERY = 5  # steps
+BAR = "D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} {images_per_s:.0f} images/s"
 SHEET_ROWS = 8  # a sheet shows 8 x 8 samples
 RECALIBRATION = 1024  # z's for the BatchNorm statistics of a sheet
 
@@ -49,7 +52,7 @@ class TrainingError(Exception):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe of a run. The defaults are the paper's; `ema`, `instance_noise` and `label_smoothing` 0 are off."""
+    """The recipe of a run. The defaults are the paper's; 0 turns `ema` and the other remedies off."""
 
     data: str = "rooms"
     limit: int | None = None
@@ -91,7 +94,7 @@ CHANGEABLE = {"steps", "device", "precision", "threads", "sheet_every", "checkpo
 
 @dataclass
 class Progress:
-    """What `on_step` sees: the step just done, its record (a line of the log) and the networks in training."""
+    """What `on_step` sees: the step just done, its record (a line of the log) and the networks."""
 
     step: int
     record: dict
@@ -102,12 +105,16 @@ class Progress:
 
 @dataclass
 class Trained:
-    """What `train` returns. `ema` is None unless the recipe has it; `log` has a record for every step logged."""
+    """What `train` returns. `ema` is None unless the recipe has it; `log` has a record for every step logged.
+
+    `samples` are of the 64 fixed z's of the run's sheets: (64, 3, 64, 64) in [-1, 1].
+    """
 
     generator: nn.Module
     discriminator: nn.Module
     ema: nn.Module | None
     step: int
+    samples: torch.Tensor
     log: list = field(default_factory=list)
 
 
@@ -119,10 +126,12 @@ def draw_z(n, z_dim=100, prior="uniform", generator=None):
     if prior == "uniform":
         return torch.rand(n, z_dim, generator=generator) * 2 - 1
     whole = -(-n * z_dim // 16) * 16  # torch.randn makes 16 at a time and redoes an incomplete end
-    return torch.randn(whole, generator=generator)[:n * z_dim].view(n, z_dim)
+    return torch.randn(whole, generator=generator)[: n * z_dim].view(n, z_dim)
 
 
-def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images):
+def gan_step(
+    generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images
+):
     """One step of D and one of G on a batch (paper, section 4; non-saturating loss).
 
     Arguments: `real` (n, 3, 64, 64) in [-1, 1]; `z` (n, z_dim); `smoothing` is taken off the label of real
@@ -147,8 +156,12 @@ def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smooth
     optimiser_g.step()
     discriminator.requires_grad_(True)
 
-    return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach(),
-            "d_real": on_real.detach().sigmoid().mean(), "d_fake": on_fake.detach().sigmoid().mean()}
+    return {
+        "d_loss": d_loss.detach(),
+        "g_loss": g_loss.detach(),
+        "d_real": on_real.detach().sigmoid().mean(),
+        "d_fake": on_fake.detach().sigmoid().mean(),
+    }
 
 
 def cross_entropy(logits, label):
@@ -176,7 +189,7 @@ def batch_indices(count, batch, step, seed):
     parts = []
     for epoch in range(first // count, (end - 1) // count + 1):
         order = torch.randperm(count, generator=stream(seed, f"order {epoch}")).numpy()
-        parts.append(order[max(first - epoch * count, 0):end - epoch * count])
+        parts.append(order[max(first - epoch * count, 0) : end - epoch * count])
     return np.concatenate(parts)
 
 
@@ -213,11 +226,12 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
 
     Arguments: `config`, a TrainConfig; `images`, uint8 (n, 64, 64, 3), by default what `config.data` names;
     `run`, a folder for checkpoints, log and sheets; `models`, a pair (G, D) to train instead of the paper's;
-    `on_step`, called with a `Progress` after each step, stops the run by returning True; `resume` goes on from
-    the checkpoint in `run`; `progress` shows a bar. Returns a `Trained`.
+    `on_step`, called with a `Progress` after each step, stops the run by returning True; `resume` goes on
+    from the checkpoint in `run`; `progress` shows a bar. Returns a `Trained`.
     Raises TrainingError for a loss that is not a number, a checkpoint that does not fit, or a full disk.
     """
     rank, world = _join()
+    talks = progress and rank == 0
     if config.batch % world:
         raise TrainingError(f"a batch of {config.batch} does not divide among {world} processes")
     torch.set_flush_denormal(True)  # D's gradients shrink into denormals as it wins, and those are slow
@@ -225,104 +239,120 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
     if images is None:
-        from dcgan_book import data
+        images = data.load(config.data, limit=config.limit, progress=talks).images
+    images = images[: config.limit]
+    if images.dtype != np.uint8 or images.shape[1:] != (64, 64, 3) or not len(images):
+        raise TrainingError(f"images are {images.dtype} {images.shape}; uint8 (n, 64, 64, 3) is needed")
 
-        images = data.load(config.data, limit=config.limit, progress=progress and rank == 0).images
-    elif config.limit:
-        images = images[:config.limit]
-    count = len(images)
-
-    weights = stream(config.seed, "weights")
-    if models is None:
-        generator = initialise(Generator(config.width, config.z_dim, config.kernel_size), weights)
-        discriminator = initialise(Discriminator(config.width, config.kernel_size), weights)
-    else:
-        generator, discriminator = models
-    layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
-    generator.to(device, memory_format=layout).train()
-    discriminator.to(device, memory_format=layout).train()
-    ema = copy.deepcopy(generator).requires_grad_(False) if config.ema else None
-    optimiser_g = adam(generator, config.lr_g, config.beta1)
-    optimiser_d = adam(discriminator, config.lr_d, config.beta1)
-    random = stream(config.seed, "z")
-    noise = stream(config.seed, "noise", device)
-    state = {"generator": generator, "discriminator": discriminator, "ema": ema,
-             "optimiser_g": optimiser_g, "optimiser_d": optimiser_d, "random": random}
-    folder = RunFolder(run, config, count) if run is not None else None
+    state = _start(config, models, device)
+    generator, discriminator, ema = state["generator"], state["discriminator"], state["ema"]
+    players = generator, discriminator, state["optimiser_g"], state["optimiser_d"]
+    folder = RunFolder(run, config, len(images)) if run is not None else None
     step, seconds, precision = folder.restore(state, device) if resume else (0, 0.0, None)
-    precision = precision or choose_precision(config.precision, device, config.width,
-                                              say=progress and rank == 0)
-    if rank > 0:
-        folder = None  # one process writes
-    if folder:
-        folder.begin(step)
+    precision = precision or choose_precision(config.precision, device, config.width, say=talks)
     if world > 1:
-        for optimiser in (optimiser_g, optimiser_d):
+        for optimiser in players[2:]:
             optimiser.register_step_pre_hook(_average_gradients)
+        folder = folder if rank == 0 else None  # one process writes
 
-    fixed_z = draw_z(SHEET_ROWS ** 2, config.z_dim, config.prior, stream(config.seed, "fixed z")).to(device)
-
-    def see(pictures):
-        if not config.instance_noise:
-            return pictures
-        return pictures + config.instance_noise * torch.randn(pictures.shape, generator=noise, device=device)
+    fixed_z = draw_z(SHEET_ROWS**2, config.z_dim, config.prior, stream(config.seed, "fixed z")).to(device)
 
     def sample():
         sampler = copy.deepcopy(generator if ema is None else ema)
         with torch.no_grad():
             return recalibrate(sampler, config.prior, RECALIBRATION, config.seed)(fixed_z)
 
-    def prepare(step):
-        mine = batch_indices(count, config.batch, step, config.seed)[rank::world]
-        return to_batch(images[np.sort(mine)])  # in the order of the file: the batch is a set
-
+    if folder:
+        folder.begin(step)
+        if step == 0:
+            folder.write_sheet(0, sample())
     log, stopped = [], False
-    if folder and step == 0:
-        folder.write_sheet(0, sample())
-    bar = tqdm(total=config.steps, initial=step, unit="step", disable=not progress or rank > 0)
-    began, since, since_step = time.perf_counter() - seconds, time.perf_counter(), step
-    networks = [generator, discriminator] + ([ema] if ema is not None else [])
-    with ThreadPoolExecutor(1) as pool, bar, computing(precision, device, *networks) as autocast:
-        ahead = pool.submit(prepare, step)
+    since, since_step, began = time.perf_counter(), step, time.perf_counter() - seconds
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=config.steps, initial=step, unit="step", disable=not talks))
+        batches = stack.enter_context(contextlib.closing(_batches(images, config, step, rank, world)))
+        autocast = stack.enter_context(computing(precision, device, generator, discriminator))
         while step < config.steps and not stopped:
-            real = ahead.result().to(device)
-            ahead = pool.submit(prepare, step + 1)
-            z = draw_z(config.batch, config.z_dim, config.prior, random)[rank::world].to(device)
-            noise.manual_seed(stream(config.seed, f"noise {step} {rank}").initial_seed())
+            real = next(batches).to(device)
+            z = draw_z(config.batch, config.z_dim, config.prior, state["random"])[rank::world].to(device)
+            see = _noise(config.instance_noise, stream(config.seed, f"noise {step} {rank}", device))
             with autocast:
-                losses = gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z,
-                                  config.label_smoothing, see)
+                losses = gan_step(*players, real, z, config.label_smoothing, see)
             step += 1
             if ema is not None:
                 decay = min(config.ema, step / (step + 9))  # short at first: the start is soon forgotten
                 torch._foreach_lerp_(list(ema.parameters()), list(generator.parameters()), 1 - decay)
-            record = {"step": step} | _mean_over_processes(losses, world)
-            for name in ("d_loss", "g_loss"):
-                if not math.isfinite(record[name]):
-                    raise TrainingError(f"{name} is {record[name]} at step {step}: training stopped"
-                                        + (f"; {folder.last_good()}" if folder else ""))
+
             now = time.perf_counter()
+            record = {"step": step} | _mean_over_processes(losses, world)
             record["seconds"] = round(now - began, 3)
             record["images_per_s"] = round(config.batch * (step - since_step) / (now - since), 1)
-            bar.set_postfix_str("D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} "
-                                "{images_per_s:.0f} images/s".format(**record), refresh=False)
+            for name in ("d_loss", "g_loss"):
+                if not math.isfinite(record[name]):
+                    kept = f"; {folder.last_good()}" if folder else ""
+                    raise TrainingError(f"{name} is {record[name]} at step {step}: training stopped{kept}")
+            bar.set_postfix_str(BAR.format(**record), refresh=False)
             bar.update()
-            if step % LOG_EVERY == 0 or step == config.steps:
+            logged = step % LOG_EVERY == 0 or step == config.steps
+            if logged:
                 log.append(record)
                 since, since_step = now, step
             if on_step is not None:
                 stopped = bool(on_step(Progress(step, record, generator, discriminator, sample)))
             stopped = _any_process(stopped, world)
-            last = stopped or step == config.steps
             if folder:
-                if log and log[-1] is record:
+                if logged:
                     folder.write_log(record)
-                if last or step in EARLY_SHEETS or step % config.sheet_every == 0:
+                if step in EARLY_SHEETS or step % config.sheet_every == 0 or step == config.steps:
                     folder.write_sheet(step, sample())
                     folder.write_curves()
-                if last or step % config.checkpoint_every == 0:
+                if step % config.checkpoint_every == 0 or step == config.steps or stopped:
                     folder.save(state, step, time.perf_counter() - began, machine_facts(device, precision))
-    return Trained(generator, discriminator, ema, step, log)
+    return Trained(generator, discriminator, ema, step, sample(), log)
+
+
+def _start(config, models, device):
+    """All that a checkpoint holds, as it is before the first step."""
+    if models is None:
+        weights = stream(config.seed, "weights")
+        models = (
+            initialise(Generator(config.width, config.z_dim, config.kernel_size), weights),
+            initialise(Discriminator(config.width, config.kernel_size), weights),
+        )
+    layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
+    generator, discriminator = (model.to(device, memory_format=layout).train() for model in models)
+    return {
+        "generator": generator,
+        "discriminator": discriminator,
+        "ema": copy.deepcopy(generator).requires_grad_(False) if config.ema else None,
+        "optimiser_g": adam(generator, config.lr_g, config.beta1),
+        "optimiser_d": adam(discriminator, config.lr_d, config.beta1),
+        "random": stream(config.seed, "z"),
+    }
+
+
+def _batches(images, config, step, rank, world):
+    """Yields this process's share of batch after batch from `step` on; a thread has the next one ready."""
+
+    def prepare(step):
+        mine = batch_indices(len(images), config.batch, step, config.seed)[rank::world]
+        return to_batch(images[np.sort(mine)])  # in the order of the file, which is faster; a batch is a set
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(prepare, step)
+        while True:
+            step += 1
+            now, ahead = ahead, pool.submit(prepare, step)
+            yield now.result()
+
+
+def _noise(sigma, generator):
+    """What D sees of an image when instance noise is on (Sonderby 2016, arXiv 1610.04490)."""
+    if not sigma:
+        return lambda images: images
+    return lambda images: (
+        images + sigma * torch.randn(images.shape, generator=generator, device=images.device)
+    )
 
 
 class RunFolder:
@@ -344,16 +374,28 @@ class RunFolder:
             self._replace("log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def save(self, state, step, seconds, machine):
-        """Writes the checkpoint of `step`; `seconds` is the time trained so far, `machine` what trained it."""
+        """Writes the checkpoint of `step`; `seconds` is the time trained so far, `machine` what did it."""
         for name in ("generator", "discriminator"):
             if not all(torch.isfinite(weight).all() for weight in state[name].parameters()):
-                raise TrainingError(f"weights of the {name} are not finite at step {step}: training stopped; "
-                                    + self.last_good())
+                raise TrainingError(
+                    f"weights of the {name} are not finite at step {step}: training stopped; "
+                    + self.last_good()
+                )
         epoch, offset = divmod(step * self.config.batch, self.count)
-        checkpoint = {name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
-                      for name, part in state.items() if part is not None}
-        checkpoint |= {"step": step, "seconds": seconds, "epoch": epoch, "offset": offset, "count": self.count,
-                       "machine": machine, "config": dataclasses.asdict(self.config)}
+        checkpoint = {
+            name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+            for name, part in state.items()
+            if part is not None
+        }
+        checkpoint |= {
+            "step": step,
+            "seconds": seconds,
+            "epoch": epoch,
+            "offset": offset,
+            "count": self.count,
+            "machine": machine,
+            "config": dataclasses.asdict(self.config),
+        }
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with self._space():
@@ -369,11 +411,15 @@ class RunFolder:
         for name, value in dataclasses.asdict(self.config).items():
             before = checkpoint["config"].get(name, value)
             if before != value and name not in CHANGEABLE:
-                raise TrainingError(f"the checkpoint in {self.path} was trained with {name} {before}, not {value}: "
-                                    "resume it with that or choose another folder")
+                raise TrainingError(
+                    f"the checkpoint in {self.path} was trained with {name} {before}, not {value}: "
+                    "resume it with that or choose another folder"
+                )
         if checkpoint["count"] != self.count:
-            raise TrainingError(f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, "
-                                f"these are {self.count}")
+            raise TrainingError(
+                f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, "
+                f"these are {self.count}"
+            )
         for name, part in state.items():
             if isinstance(part, torch.Generator):
                 part.set_state(checkpoint[name])
@@ -404,10 +450,8 @@ class RunFolder:
             self._replace(f"samples-{step:06d}.png", buffer.getbuffer())
 
     def write_curves(self):
-        try:
-            from dcgan_book import figures  # matplotlib is slow to import and rarely needed
-        except ImportError:
-            return
+        from dcgan_book import figures  # matplotlib is slow to import, and rarely needed here
+
         figure = figures.training_curves(read_log(self.path))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
@@ -436,11 +480,16 @@ class RunFolder:
 
 
 def read_checkpoint(run):
-    """The checkpoint of a run folder as a dict of tensors and plain values; raises TrainingError if none is there."""
+    """The checkpoint of a run folder, tensors and plain values in a dict. Raises TrainingError if there is none."""
     path = Path(run) / "checkpoint.pt"
     if not path.exists():
         raise TrainingError(f"there is no checkpoint.pt in {run}")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["config"], checkpoint["machine"]
+    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        raise TrainingError(f"{path} is not a checkpoint of this trainer, or a damaged one") from None
+    return checkpoint
 
 
 def read_log(run):
@@ -453,29 +502,38 @@ def read_log(run):
 
 
 def choose_device(name="auto"):
-    """cuda, else mps, else cpu, unless `name` says which."""
+    """cuda, else mps, else cpu, unless `name` says which. Raises TrainingError if it is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = ("cuda" if torch.cuda.is_available() else
-                "mps" if torch.backends.mps.is_available() else "cpu")
+        name = next(kind for kind, here in there.items() if here)
+    if not there.get(name.split(":")[0]):
+        raise TrainingError(
+            f"there is no device {name!r} here: give "
+            + ", ".join(kind for kind, here in there.items() if here)
+        )
     return torch.device(name)
 
 
 def choose_precision(name, device, width=64, say=False):
-    """What `name` says, or for "auto" the one of `PRECISIONS` whose steps are fastest in a trial on `device`."""
+    """What `name` says, or for "auto" the one of `PRECISIONS` that is fastest in a trial on `device`."""
     if name != "auto":
         return name
     trials = ["fp32"]
     if device.type == "cpu":
         trials.append("winograd")
-    with contextlib.suppress(RuntimeError):  # some devices lack bf16; others emulate it, a hundred times slower
+    with contextlib.suppress(
+        RuntimeError
+    ):  # some devices lack bf16; others emulate it, a hundred times slower
         if _time_steps(device, "bf16", 8, 4) < 3 * _time_steps(device, "fp32", 8, 4):
             trials.append("bf16")
     seconds = {trial: _time_steps(device, trial, width, 32) for trial in trials}
     chosen = min(seconds, key=seconds.get)
     if say:
-        print(f"training in {chosen}: on this {device.type}, a step on 32 images takes "
-              + ", ".join(f"{seconds[trial]:.3f} s in {trial}" for trial in trials)
-              + ("" if "bf16" in trials else "; bf16 is not at home here"))
+        print(
+            f"training in {chosen}: on this {device.type}, a step on 32 images takes "
+            + ", ".join(f"{seconds[trial]:.3f} s in {trial}" for trial in trials)
+            + ("" if "bf16" in trials else "; bf16 is not at home here")
+        )
     return chosen
 
 
@@ -492,9 +550,13 @@ def machine_facts(device, precision):
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().split("\n")
         processor = next((line.split(": ")[1] for line in lines if line.startswith("model name")), processor)
-    return {"device": device.type, "precision": precision, "threads": torch.get_num_threads(),
-            "processor": torch.cuda.get_device_name() if device.type == "cuda" else processor,
-            "torch": str(torch.__version__)}
+    return {
+        "device": device.type,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "processor": torch.cuda.get_device_name() if device.type == "cuda" else processor,
+        "torch": str(torch.__version__),
+    }
 
 
 def _time_steps(device, precision, width, batch):
@@ -519,7 +581,7 @@ def _join():
     if "RANK" not in os.environ:
         return 0, 1
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return dist.get_rank(), dist.get_world_size()
@@ -530,7 +592,9 @@ def _average_gradients(optimiser, *_):
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+    for gradient, mean in zip(
+        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
+    ):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -544,7 +608,7 @@ def _mean_over_processes(losses, world):
 def _any_process(stopped, world):
     if world == 1:
         return stopped
-    votes = torch.tensor(float(stopped), device="cuda" if torch.cuda.is_available() else "cpu")
+    votes = torch.tensor(float(stopped))
     dist.all_reduce(votes)
     return votes.item() > 0
 
@@ -572,8 +636,10 @@ def benchmark(config, rounds=5):
     z = draw_z(config.batch, config.z_dim, config.prior).to(device)
 
     def contender(precision, layout, optimiser, step):
-        networks = [Generator(config.width, config.z_dim, config.kernel_size),
-                    Discriminator(config.width, config.kernel_size)]
+        networks = [
+            Generator(config.width, config.z_dim, config.kernel_size),
+            Discriminator(config.width, config.kernel_size),
+        ]
         optimisers = [optimiser(network.to(device, memory_format=layout)) for network in networks]
         images = real.contiguous(memory_format=layout)
 
@@ -583,48 +649,77 @@ def benchmark(config, rounds=5):
                 loss = step(*networks, *optimisers, images, z)
             (loss["g_loss"] if isinstance(loss, dict) else loss).item()
             return time.perf_counter() - start
+
         return timed
 
-    plain = contender("fp32", torch.contiguous_format,
-                      lambda network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)), plain_step)
+    plain = contender(
+        "fp32",
+        torch.contiguous_format,
+        lambda network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)),
+        plain_step,
+    )
     ours = contender(precision, torch.channels_last, lambda network: adam(network, 2e-4), gan_step)
     plain(), ours()  # the first step prepares
     times = [(plain(), ours()) for _ in range(rounds)]
     speeds = [config.batch / statistics.median(column) for column in zip(*times, strict=True)]
-    print(f"plain loop, fp32: {speeds[0]:.1f} images/s\nours, {precision}: {speeds[1]:.1f} images/s\n"
-          f"ratio: {speeds[1] / speeds[0]:.2f} (medians of {rounds} steps in turns, batch {config.batch}, "
-          f"width {config.width}, {torch.get_num_threads()} threads)")
+    print(
+        f"plain loop, fp32: {speeds[0]:.1f} images/s\nours, {precision}: {speeds[1]:.1f} images/s\n"
+        f"ratio: {speeds[1] / speeds[0]:.2f} (medians of {rounds} steps in turns, batch {config.batch}, "
+        f"width {config.width}, {torch.get_num_threads()} threads)"
+    )
     return speeds
 
 
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where training cannot go on."""
     options = vars(_parser().parse_args(arguments))
-    out, resume, only_time = options.pop("out", None), options.pop("resume", False), options.pop("benchmark", False)
+    out, resume, only_time = (
+        options.pop("out", None),
+        options.pop("resume", False),
+        options.pop("benchmark", False),
+    )
+    stopped_by = []
     try:
         if only_time:
             benchmark(TrainConfig(**options))
             return
-        out = Path(out or "runs/" + options.get("data", "rooms").split(":")[0].split("/")[-1])
+        out = Path(out or "runs/" + Path(options.get("data", "rooms").split(":")[0]).name)
         if resume:
             options = read_checkpoint(out)["config"] | options
         elif (out / "checkpoint.pt").exists():
             raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
-        stopped_by = []
+        config = TrainConfig(**options)
+        images = data.load(
+            config.data, limit=config.limit, progress=os.environ.get("RANK", "0") == "0"
+        ).images
         _stop_on_signals(stopped_by)
-        trained = train(TrainConfig(**options), run=out, resume=resume, on_step=lambda _: bool(stopped_by))
-    except (TrainingError, ValueError) as error:
+        trained = train(
+            config,
+            images,
+            run=out,
+            resume=resume,
+            on_step=lambda _: bool(stopped_by),
+            progress=os.environ.get("RANK", "0") == "0",
+        )
+    except (TrainingError, data.DataError) as error:
         sys.exit(f"error: {error}")
-    if stopped_by:
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    if stopped_by and trained.step < config.steps:
         print(f"stopped after step {trained.step}; the same command with --resume goes on", file=sys.stderr)
         sys.exit(128 + stopped_by[0])
 
 
 def _stop_on_signals(stopped_by):
-    """The first Ctrl-C (or a polite kill) lets the step end and a checkpoint be written, the second doesn't wait."""
+    """The first Ctrl-C (or polite kill) lets the step end and a checkpoint be written, the second does not."""
+
     def handle(number, _):
         stopped_by.append(number)
-        signal.signal(number, signal.SIG_DFL)
+        if "RANK" not in os.environ:  # torchrun passes on what the terminal already sent
+            signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
@@ -632,10 +727,12 @@ def _stop_on_signals(stopped_by):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m dcgan_book.training", argument_default=argparse.SUPPRESS,
+        prog="python -m dcgan_book.training",
+        argument_default=argparse.SUPPRESS,
         description="Train a DCGAN. Without flags this is the paper's recipe on the drawn bedrooms.",
-        epilog="Several processes: torchrun --nproc-per-node 2 -m dcgan_book.training ... ; --batch is then the sum "
-               "over all, and each takes BatchNorm statistics of its own share.")
+        epilog="Several processes: torchrun --nproc-per-node 2 -m dcgan_book.training ... ; --batch is then "
+        "the sum over all, and each takes BatchNorm statistics of its own share.",
+    )
     defaults = TrainConfig()
 
     def add(group, flag, text, **options):
@@ -669,12 +766,21 @@ def _parser():
     remedies = parser.add_argument_group("remedies, off by default")
     add(remedies, "--instance-noise", "add N(0, SIGMA) noise to all that D sees", metavar="SIGMA")
     add(remedies, "--label-smoothing", "label real images 1 - EPS instead of 1", metavar="EPS")
-    add(remedies, "--ema", "sample from a moving average of G's weights with this decay, for example 0.998",
-        metavar="DECAY")
+    add(
+        remedies,
+        "--ema",
+        "sample from a moving average of G's weights with this decay, for example 0.998",
+        metavar="DECAY",
+    )
 
     machine = parser.add_argument_group("the machine")
     add(machine, "--device", "auto (cuda, else mps, else cpu) or a device's name")
-    add(machine, "--precision", "auto takes what is fastest here in a short trial; winograd is fp32, computed differently", choices=("auto", *PRECISIONS))
+    add(
+        machine,
+        "--precision",
+        "auto takes what is fastest here in a short trial; winograd is fp32, computed differently",
+        choices=("auto", *PRECISIONS),
+    )
     add(machine, "--threads", "CPU threads (default: PyTorch's choice)", type=int, metavar="N")
     add(machine, "--benchmark", "only time our step against a plain one", action="store_true")
     return parser

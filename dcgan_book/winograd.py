@@ -1,17 +1,18 @@
 """The networks' strided convolutions with 9/16 of the multiplications, for training on a CPU in fp32.
 
-A 4x4 kernel that moves by 2 pixels sees four interleaved images (even and odd rows, even and odd columns) with a
-2x2 kernel each. In one dimension, two outputs of such a kernel take four products; Winograd's way takes three:
+A 4x4 kernel that moves by 2 pixels sees four interleaved images (even and odd rows, even and odd columns),
+each with a 2x2 kernel. In one dimension, two outputs of such a kernel take four products, and Winograd's way
+three:
 
     y0 = e0 w0 + e1 w1 = (e0 - e1) w0 + e1 (w0 + w1)
     y1 = e1 w0 + e2 w1 =                e1 (w0 + w1) + (e2 - e1) w1
 
-and so 9 instead of 16 in two dimensions (Lavin and Gray 2016, arXiv 1509.09308, section 4). The three parts in
-brackets are sums that cost little; what remains are nine matrix products. A transposed convolution, and each
-gradient, is the same with the parts in other roles. The results are those of PyTorch up to rounding.
+and so 9 instead of 16 in two dimensions (Lavin and Gray 2016, arXiv 1509.09308, section 4). The sums cost
+little; what remains are nine matrix products. A transposed convolution, and each gradient, is the same with
+the parts in other roles. The results are those of PyTorch up to rounding.
 
-Inside this module an image is (n, h, w, channels). `large` is the side with more pixels (a convolution's input,
-a transposed one's output), `small` the other; a tile is 4x4 pixels of the one and 2x2 of the other.
+Inside this module an image is (n, h, w, channels). `large` is the side with more pixels (a convolution's
+input, a transposed one's output), `small` the other; a tile is 4x4 pixels of the one and 2x2 of the other.
 """
 
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ FEWEST_CHANNELS = 128  # on both sides; with fewer, the sums cost more than the 
 
 @contextmanager
 def winograd(*networks):
-    """Computes the wide strided 4x4 convolutions of `networks` in Winograd's way; afterwards they are as before.
+    """Computes the wide strided 4x4 convolutions of `networks` in Winograd's way, and afterwards as before.
 
     >>> with winograd(nn.Sequential(nn.Conv2d(128, 256, 4, stride=2, padding=1, bias=False))) as networks:
     ...     networks[0][0](torch.zeros(1, 128, 16, 16)).shape
@@ -35,8 +36,7 @@ def winograd(*networks):
     for network in networks:
         for layer in network.modules():
             fast = {nn.Conv2d: _Conv2d, nn.ConvTranspose2d: _ConvTranspose2d}.get(type(layer))
-            if fast and (layer.kernel_size, layer.stride, layer.padding, layer.bias, layer.groups) == (
-                    (4, 4), (2, 2), (1, 1), None, 1) and min(layer.weight.shape[:2]) >= FEWEST_CHANNELS:
+            if fast and _fits(layer):
                 swapped.append((layer, type(layer)))
                 layer.__class__ = fast  # so that weights, names and copies of the network stay as they are
     try:
@@ -46,13 +46,34 @@ def winograd(*networks):
             layer.__class__ = before
 
 
+def _fits(layer):
+    of_the_paper = nn.Conv2d(1, 1, 4, stride=2, padding=1, bias=False, device="meta")
+    return min(layer.weight.shape[:2]) >= FEWEST_CHANNELS and all(
+        getattr(layer, name) == getattr(of_the_paper, name)
+        for name in (
+            "kernel_size",
+            "stride",
+            "padding",
+            "bias",
+            "groups",
+            "dilation",
+            "padding_mode",
+            "output_padding",
+        )
+    )
+
+
 class _Conv2d(nn.Conv2d):
     def forward(self, images):
+        if images.shape[2] % 4 or images.shape[2] != images.shape[3]:
+            return super().forward(images)
         return _Down.apply(images, self.weight)
 
 
 class _ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, images):
+        if images.shape[2] % 2 or images.shape[2] != images.shape[3]:
+            return super().forward(images)
         return _Up.apply(images, self.weight)
 
 
@@ -69,8 +90,10 @@ class _Down(torch.autograd.Function):
         large, kernel = ctx.saved_tensors
         small = _split_small(gradient.permute(0, 2, 3, 1))
         wants_images, wants_weight = ctx.needs_input_grad
-        return (_join_large(small @ kernel, *ctx.sizes).permute(0, 3, 1, 2) if wants_images else None,
-                _join_kernel(small.mT @ large) if wants_weight else None)
+        return (
+            _join_large(small @ kernel, *ctx.sizes).permute(0, 3, 1, 2) if wants_images else None,
+            _join_kernel(small.mT @ large) if wants_weight else None,
+        )
 
 
 class _Up(torch.autograd.Function):
@@ -86,12 +109,15 @@ class _Up(torch.autograd.Function):
         small, kernel = ctx.saved_tensors
         large = _split_large(gradient.permute(0, 2, 3, 1))
         wants_images, wants_weight = ctx.needs_input_grad
-        return (_join_small(large @ kernel.mT, *ctx.sizes).permute(0, 3, 1, 2) if wants_images else None,
-                _join_kernel(small.mT @ large) if wants_weight else None)
+        return (
+            _join_small(large @ kernel.mT, *ctx.sizes).permute(0, 3, 1, 2) if wants_images else None,
+            _join_kernel(small.mT @ large) if wants_weight else None,
+        )
 
 
-# A _split turns one side, or the kernel, into its nine parts (9, rows, columns of a matrix), which are linear in it;
-# the _join of the same name is its transpose, and so the way back in the gradient.
+# A _split turns one side, or the kernel, into its nine parts (9, rows, columns of a matrix), which are linear
+# in it; the _join of the same name is its transpose, and so the way back in the gradient.
+
 
 def _split_large(image):
     n, size, _, channels = image.shape
@@ -137,7 +163,9 @@ def _join_small(parts, n, size):
 
 def _split_kernel(weight):
     small, large = weight.shape[:2]
-    weight = weight.permute(0, 2, 3, 1).reshape(small, 2, 2, 2, 2, large)  # tap and phase, of rows and columns
+    weight = weight.permute(0, 2, 3, 1).reshape(
+        small, 2, 2, 2, 2, large
+    )  # tap and phase, of rows and columns
     rows = weight.new_empty(3, small, 2, 2, 2, large)
     _sums(weight.unbind(1), rows)
     parts = weight.new_empty(3, 3, small, 2, 2, large)
