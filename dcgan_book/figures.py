@@ -3,6 +3,8 @@
 Images come as (n, 3, h, w) in [-1, 1]; this module alone turns them into what a screen shows.
 """
 
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,11 +18,30 @@ STYLE = {
     "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PINK], linestyle=["-", "--", "-.", ":"]),
 }  # fmt: skip
 TILE = 0.82  # inches, the side of a 64-pixel image in a figure
+MEDIANS = 500  # points of a running median, at most
 
 
 def use_style():
     """Gives every later figure of the notebook the look of the book."""
     plt.rcParams.update(STYLE)
+
+
+def style():
+    """A context with the look of the book."""
+    return plt.rc_context(STYLE)
+
+
+def unmanaged(width, height):
+    """An empty figure, in inches, that pyplot does not know: a thread may draw it, and nobody has to close it."""
+    with style():
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def png(fig):
+    """A figure as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def to_display(images):
@@ -57,13 +78,14 @@ def grid(images, columns=8, labels=None):
     return fig
 
 
-def training_curves(log):
+def training_curves(log, fig=None):
     """Losses of both networks, and what D believes, over the steps.
 
     `log` is a list of dicts with step, d_loss, g_loss, d_real and d_fake. Thin lines are the steps, thick ones
-    a running median, since single steps say little.
+    a running median, since single steps say little. `fig` is an empty figure to draw in, by default a new one.
     """
-    fig, axes = plt.subplots(2, 1, figsize=(7, 4.6), sharex=True)
+    fig = fig or plt.figure(figsize=(7, 4.6))
+    axes = fig.subplots(2, 1, sharex=True)
     _losses(axes[0], log)
     _beliefs(axes[1], log)
     axes[1].set_xlabel("step")
@@ -72,7 +94,7 @@ def training_curves(log):
 
 def training_view(log, samples):
     """A run at a glance: losses and beliefs on the left, samples (n, 3, h, w) in [-1, 1] on the right."""
-    fig = _unmanaged(9, 4)
+    fig = unmanaged(9, 4)
     spec = fig.add_gridspec(2, 2, width_ratios=(1.25, 1))
     losses, beliefs = fig.add_subplot(spec[0, 0]), fig.add_subplot(spec[1, 0])
     _losses(losses, log)
@@ -129,18 +151,13 @@ def _beliefs(ax, log):
 def _line(ax, log, key, label, colour, style):
     steps, values = (np.array([record[name] for record in log], float) for name in ("step", key))
     ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.7, linestyle="-")
-    window = max(1, len(values) // 25)
-    padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
-    ax.plot(steps, middle, color=colour, linestyle=style, label=label)
+    reach = len(values) // 50  # to each side; cut short at the ends
+    at = np.unique(np.linspace(0, len(values) - 1, min(len(values), MEDIANS)).round().astype(int))
+    middle = [np.median(values[max(0, i - reach) : i + reach + 1]) for i in at]
+    ax.plot(steps[at], middle, color=colour, linestyle=style, label=label)
 
 
 def _picture(ax, array):
     ax.imshow(array, interpolation="nearest")
     ax.axis("off")
 
-
-def _unmanaged(width, height):
-    """A figure that pyplot does not know, so that a thread may draw it."""
-    with plt.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,12 @@ from dcgan_book.training import (
     read_checkpoint,
     read_log,
     recalibrate,
+    sheets,
 )
 
 WEIGHTS = Path(__file__).parent / "weights"
 RECALIBRATION = 8192  # z's for the BatchNorm statistics
+NAMED = ("rooms", "lsun", "celeba")  # sets of images that a card names; others are the user's own
 SIDE = 64  # pixels of a tile
 FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
@@ -99,18 +102,9 @@ def export(run, name, to=WEIGHTS):
     thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
     (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in thinned))
     (folder / "film.png").write_bytes(film)
-    card = (
-        {"name": name}
-        | card
-        | {
-            "film": {"steps": steps, "columns": FILM_TILES},
-            "sha256": {
-                path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in sorted(folder.iterdir())
-                if path.name != "card.json"
-            },
-        }
-    )
+    written = ("discriminator.safetensors", "film.png", "generator.safetensors", "log.jsonl")
+    digests = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in written}
+    card = {"name": name} | card | {"film": {"steps": steps, "columns": FILM_TILES}, "sha256": digests}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     return folder
 
@@ -144,15 +138,13 @@ def _stored(network):
 
 
 def _card(checkpoint, config, generator, discriminator):
-    of_rooms = config.data.split(":")[0] == "rooms"
-    remedies = {
-        name: getattr(config, name)
-        for name in ("instance_noise", "label_smoothing", "ema")
-        if getattr(config, name)
-    }
+    kind = config.data.partition(":")[0]
+    of_data = {"name": kind if kind in NAMED else "own images", "images": checkpoint["count"]}
+    if kind == "rooms":
+        of_data["version"] = rooms.VERSION
+    remedies = {name: getattr(config, name) for name in ("instance_noise", "label_smoothing", "ema")}
     return {
-        "data": {"name": "rooms" if of_rooms else "own images", "images": checkpoint["count"]}
-        | ({"version": rooms.VERSION} if of_rooms else {}),
+        "data": of_data,
         "seed": config.seed,
         "steps": checkpoint["step"],
         "batch": config.batch,
@@ -167,7 +159,7 @@ def _card(checkpoint, config, generator, discriminator):
             "beta1": config.beta1,
             "beta2": 0.999,
         },
-        "remedies": remedies,
+        "remedies": {name: value for name, value in remedies.items() if value},
         "generator": "moving average of the weights" if config.ema else "weights of the last step",
         "batchnorm": f"statistics of the generator over {RECALIBRATION} z's",
         "parameters": {"generator": _count(generator), "discriminator": _count(discriminator)},
@@ -186,24 +178,34 @@ def _command(config, steps):
     words = ["python -m dcgan_book.training", f"--steps {steps}"]
     for name, default in vars(TrainConfig()).items():
         value = getattr(config, name)
-        if name == "data" and value.split(":")[0] != "rooms":
-            value = "FOLDER"
+        if name == "data":
+            value = _public(value)
         if value != default and name not in CHANGEABLE:
             words.append(f"--{name.replace('_', '-')} {value}")
     return " ".join(words)
 
 
+def _public(spec):
+    """What `--data` was given, with FOLDER for a path."""
+    kind, _, rest = spec.partition(":")
+    if kind == "rooms":
+        return spec
+    category = re.search(r":\w+$", rest)
+    named = f"{kind}:FOLDER{category[0] if kind == 'lsun' and category else ''}"
+    return named if kind in NAMED else "FOLDER"
+
+
 def _film(run, last):
     """A PNG whose rows are the sheets of a run over time, and the steps of its rows."""
-    steps = sorted(int(path.stem.split("-")[1]) for path in run.glob("samples-*.png"))
-    steps = [step for step in steps if step <= last]
+    paths = sheets(run)
+    steps = [step for step in paths if step <= last]
     if not steps:
         raise TrainingError(f"there are no sample sheets in {run}")
     if len(steps) > FILM_ROWS:
         steps = [steps[round(i * (len(steps) - 1) / (FILM_ROWS - 1))] for i in range(FILM_ROWS)]
     rows = []
     for step in steps:
-        sheet = np.asarray(Image.open(run / f"samples-{step:06d}.png"))
+        sheet = np.asarray(Image.open(paths[step]))
         side = sheet.shape[0] // SHEET_ROWS
         tiles = sheet.reshape(SHEET_ROWS, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
         rows.append(np.concatenate(tiles[:FILM_TILES], axis=1))
@@ -228,20 +230,16 @@ def _png(image):
 
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where there is nothing to export."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     exporting = commands.add_parser("export", help="make a run's networks loadable by name")
     exporting.add_argument("run", metavar="RUN", help="folder of the run")
     exporting.add_argument("name", metavar="NAME", help="what load() is to call it")
-    exporting.add_argument(
-        "--to", metavar="FOLDER", default=WEIGHTS, help="where to (default: the package's weights)"
-    )
+    exporting.add_argument("--to", metavar="FOLDER", default=WEIGHTS, help="default: the package's weights")
     options = parser.parse_args(arguments)
     try:
         folder = export(options.run, options.name, options.to)
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(f"{path.stat().st_size:>10,} {path}" for path in sorted(folder.iterdir())))
 

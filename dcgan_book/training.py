@@ -14,8 +14,8 @@ import io
 import json
 import math
 import os
-import pickle
 import platform
+import re
 import signal
 import statistics
 import sys
@@ -80,16 +80,25 @@ class TrainConfig:
             raise TrainingError(f"prior is {self.prior!r}; it is one of {', '.join(PRIORS)}")
         if self.kernel_size not in (4, 5):
             raise TrainingError(f"kernel_size is {self.kernel_size}; it is 4 or 5")
-        for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
+        if self.precision not in ("auto", *PRECISIONS):
+            raise TrainingError(f"precision is {self.precision!r}; it is one of auto, {', '.join(PRECISIONS)}")
+        for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 1")
-        for name in ("ema", "label_smoothing"):
+        for name in ("beta1", "ema", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 0 and under 1")
+        for name in ("lr_d", "lr_g", "instance_noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it is a number from 0 up")
 
 
 # What a resumed run may change: how long, where and how often, never the recipe.
 CHANGEABLE = {"steps", "device", "precision", "threads", "sheet_every", "checkpoint_every"}
+CHECKPOINT = {  # what every checkpoint holds
+    "generator", "discriminator", "optimiser_g", "optimiser_d", "random",
+    "step", "seconds", "count", "machine", "config",
+}  # fmt: skip
 
 
 @dataclass
@@ -107,6 +116,7 @@ class Progress:
 class Trained:
     """What `train` returns. `ema` is None unless the recipe has it; `log` has a record for every step logged.
 
+    The networks are as the last step left them, in training mode; before sampling in eval mode, `recalibrate`.
     `samples` are of the 64 fixed z's of the run's sheets: (64, 3, 64, 64) in [-1, 1].
     """
 
@@ -129,9 +139,7 @@ def draw_z(n, z_dim=100, prior="uniform", generator=None):
     return torch.randn(whole, generator=generator)[: n * z_dim].view(n, z_dim)
 
 
-def gan_step(
-    generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images
-):
+def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images):
     """One step of D and one of G on a batch (paper, section 4; non-saturating loss).
 
     Arguments: `real` (n, 3, 64, 64) in [-1, 1]; `z` (n, z_dim); `smoothing` is taken off the label of real
@@ -251,6 +259,7 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
     step, seconds, precision = folder.restore(state, device) if resume else (0, 0.0, None)
     precision = precision or choose_precision(config.precision, device, config.width, say=talks)
     if world > 1:
+        precision = _of_the_first(precision)  # each has timed its own trial
         for optimiser in players[2:]:
             optimiser.register_step_pre_hook(_average_gradients)
         folder = folder if rank == 0 else None  # one process writes
@@ -262,11 +271,11 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
         with torch.no_grad():
             return recalibrate(sampler, config.prior, RECALIBRATION, config.seed)(fixed_z)
 
+    log, stopped = [], False
     if folder:
-        folder.begin(step)
+        log = folder.begin(step)
         if step == 0:
             folder.write_sheet(0, sample())
-    log, stopped = [], False
     since, since_step, began = time.perf_counter(), step, time.perf_counter() - seconds
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=config.steps, initial=step, unit="step", disable=not talks))
@@ -281,7 +290,8 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
             step += 1
             if ema is not None:
                 decay = min(config.ema, step / (step + 9))  # short at first: the start is soon forgotten
-                torch._foreach_lerp_(list(ema.parameters()), list(generator.parameters()), 1 - decay)
+                with torch.no_grad():
+                    torch._foreach_lerp_(list(ema.parameters()), list(generator.parameters()), 1 - decay)
 
             now = time.perf_counter()
             record = {"step": step} | _mean_over_processes(losses, world)
@@ -350,9 +360,7 @@ def _noise(sigma, generator):
     """What D sees of an image when instance noise is on (Sonderby 2016, arXiv 1610.04490)."""
     if not sigma:
         return lambda images: images
-    return lambda images: (
-        images + sigma * torch.randn(images.shape, generator=generator, device=images.device)
-    )
+    return lambda images: images + sigma * torch.randn(images.shape, generator=generator, device=images.device)
 
 
 class RunFolder:
@@ -366,20 +374,22 @@ class RunFolder:
         self.saved_step = None
 
     def begin(self, step):
-        """Makes the folder, or cuts its log back to `step`."""
+        """Makes the folder, or cuts its log and sheets back to `step`; returns what is left of the log."""
         with self._space():
             self.path.mkdir(parents=True, exist_ok=True)
             self._replace("config.json", json.dumps(dataclasses.asdict(self.config), indent=1).encode())
             kept = [line for line in read_log(self.path) if line["step"] <= step]
             self._replace("log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+            for later in [path for at, path in sheets(self.path).items() if at > step]:
+                later.unlink()
+        return kept
 
     def save(self, state, step, seconds, machine):
         """Writes the checkpoint of `step`; `seconds` is the time trained so far, `machine` what did it."""
         for name in ("generator", "discriminator"):
             if not all(torch.isfinite(weight).all() for weight in state[name].parameters()):
                 raise TrainingError(
-                    f"weights of the {name} are not finite at step {step}: training stopped; "
-                    + self.last_good()
+                    f"weights of the {name} are not finite at step {step}: training stopped; {self.last_good()}"
                 )
         epoch, offset = divmod(step * self.config.batch, self.count)
         checkpoint = {
@@ -417,14 +427,18 @@ class RunFolder:
                 )
         if checkpoint["count"] != self.count:
             raise TrainingError(
-                f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, "
-                f"these are {self.count}"
+                f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, these are {self.count}"
             )
-        for name, part in state.items():
-            if isinstance(part, torch.Generator):
-                part.set_state(checkpoint[name])
-            elif part is not None:
-                part.load_state_dict(checkpoint[name])
+        try:
+            for name, part in state.items():
+                if isinstance(part, torch.Generator):
+                    part.set_state(checkpoint[name])
+                elif part is not None:
+                    part.load_state_dict(checkpoint[name])
+        except (RuntimeError, ValueError, KeyError):
+            raise TrainingError(
+                f"the checkpoint in {self.path} is not of these networks: its {name} does not fit"
+            ) from None
         self.saved_step = checkpoint["step"]
         machine = checkpoint["machine"]
         keep = self.config.precision == "auto" and machine["device"] == device.type
@@ -452,11 +466,10 @@ class RunFolder:
     def write_curves(self):
         from dcgan_book import figures  # matplotlib is slow to import, and rarely needed here
 
-        figure = figures.training_curves(read_log(self.path))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        with figures.style():
+            picture = figures.png(figures.training_curves(read_log(self.path), figures.unmanaged(7, 4.6)))
         with self._space():
-            self._replace("losses.png", buffer.getbuffer())
+            self._replace("losses.png", picture)
 
     def _replace(self, name, content):
         """Writes a file so that under its name there is always the whole old or the whole new one."""
@@ -483,12 +496,15 @@ def read_checkpoint(run):
     """The checkpoint of a run folder, tensors and plain values in a dict. Raises TrainingError if there is none."""
     path = Path(run) / "checkpoint.pt"
     if not path.exists():
-        raise TrainingError(f"there is no checkpoint.pt in {run}")
+        raise TrainingError(f"there is no checkpoint.pt in {run}: it is not a run, or one stopped before its first")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint["config"], checkpoint["machine"]
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
-        raise TrainingError(f"{path} is not a checkpoint of this trainer, or a damaged one") from None
+        missing = CHECKPOINT - checkpoint.keys()
+        TrainConfig(**checkpoint["config"])
+    except Exception:  # PyTorch raises a dozen kinds for a file that is not its own
+        missing = CHECKPOINT
+    if missing:
+        raise TrainingError(f"{path} is not a checkpoint of this trainer, or a damaged one")
     return checkpoint
 
 
@@ -501,16 +517,20 @@ def read_log(run):
     return [json.loads(line) for line in lines[:-1]]
 
 
+def sheets(run):
+    """The sample sheets of a run folder, a dict from step to path, in order."""
+    numbered = ((re.fullmatch(r"samples-(\d{6,})", path.stem), path) for path in Path(run).glob("samples-*.png"))
+    return dict(sorted((int(match[1]), path) for match, path in numbered if match))
+
+
 def choose_device(name="auto"):
     """cuda, else mps, else cpu, unless `name` says which. Raises TrainingError if it is not there."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, here in there.items() if here)
     if not there.get(name.split(":")[0]):
-        raise TrainingError(
-            f"there is no device {name!r} here: give "
-            + ", ".join(kind for kind, here in there.items() if here)
-        )
+        here = ", ".join(kind for kind, here in there.items() if here)
+        raise TrainingError(f"there is no device {name!r} here: give {here}")
     return torch.device(name)
 
 
@@ -521,9 +541,7 @@ def choose_precision(name, device, width=64, say=False):
     trials = ["fp32"]
     if device.type == "cpu":
         trials.append("winograd")
-    with contextlib.suppress(
-        RuntimeError
-    ):  # some devices lack bf16; others emulate it, a hundred times slower
+    with contextlib.suppress(RuntimeError):  # some devices lack bf16; others emulate it, a hundred times slower
         if _time_steps(device, "bf16", 8, 4) < 3 * _time_steps(device, "fp32", 8, 4):
             trials.append("bf16")
     seconds = {trial: _time_steps(device, trial, width, 32) for trial in trials}
@@ -592,10 +610,15 @@ def _average_gradients(optimiser, *_):
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for gradient, mean in zip(
-        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-    ):
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, mean in zip(gradients, flat.split(sizes), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+def _of_the_first(value):
+    shared = [value]
+    dist.broadcast_object_list(shared)
+    return shared[0]
 
 
 def _mean_over_processes(losses, world):
@@ -652,12 +675,10 @@ def benchmark(config, rounds=5):
 
         return timed
 
-    plain = contender(
-        "fp32",
-        torch.contiguous_format,
-        lambda network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)),
-        plain_step,
-    )
+    def plain_adam(network):
+        return torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+
+    plain = contender("fp32", torch.contiguous_format, plain_adam, plain_step)
     ours = contender(precision, torch.channels_last, lambda network: adam(network, 2e-4), gan_step)
     plain(), ours()  # the first step prepares
     times = [(plain(), ours()) for _ in range(rounds)]
@@ -673,34 +694,25 @@ def benchmark(config, rounds=5):
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where training cannot go on."""
     options = vars(_parser().parse_args(arguments))
-    out, resume, only_time = (
-        options.pop("out", None),
-        options.pop("resume", False),
-        options.pop("benchmark", False),
-    )
+    out, resume = options.pop("out", None), options.pop("resume", False)
+    only_time = options.pop("benchmark", False)
+    talks = os.environ.get("RANK", "0") == "0"
     stopped_by = []
     try:
         if only_time:
             benchmark(TrainConfig(**options))
             return
-        out = Path(out or "runs/" + Path(options.get("data", "rooms").split(":")[0]).name)
+        out = Path(out or f"runs/{_kind(options.get('data', 'rooms'))}")
         if resume:
             options = read_checkpoint(out)["config"] | options
         elif (out / "checkpoint.pt").exists():
             raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
         config = TrainConfig(**options)
-        images = data.load(
-            config.data, limit=config.limit, progress=os.environ.get("RANK", "0") == "0"
-        ).images
-        _stop_on_signals(stopped_by)
-        trained = train(
-            config,
-            images,
-            run=out,
-            resume=resume,
-            on_step=lambda _: bool(stopped_by),
-            progress=os.environ.get("RANK", "0") == "0",
-        )
+        images = data.load(config.data, limit=config.limit, progress=talks).images
+        with _signals_in(stopped_by):
+            trained = train(
+                config, images, run=out, resume=resume, on_step=lambda _: bool(stopped_by), progress=talks
+            )
     except (TrainingError, data.DataError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -713,7 +725,14 @@ def main(arguments=None):
         sys.exit(128 + stopped_by[0])
 
 
-def _stop_on_signals(stopped_by):
+def _kind(spec):
+    """What a run on `spec` is called: rooms, lsun, celeba, or the folder's own name."""
+    kind = spec.partition(":")[0]
+    return kind if kind in ("rooms", "lsun", "celeba") else Path(spec).expanduser().resolve().name
+
+
+@contextlib.contextmanager
+def _signals_in(stopped_by):
     """The first Ctrl-C (or polite kill) lets the step end and a checkpoint be written, the second does not."""
 
     def handle(number, _):
@@ -721,8 +740,12 @@ def _stop_on_signals(stopped_by):
         if "RANK" not in os.environ:  # torchrun passes on what the terminal already sent
             signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser():
@@ -766,12 +789,7 @@ def _parser():
     remedies = parser.add_argument_group("remedies, off by default")
     add(remedies, "--instance-noise", "add N(0, SIGMA) noise to all that D sees", metavar="SIGMA")
     add(remedies, "--label-smoothing", "label real images 1 - EPS instead of 1", metavar="EPS")
-    add(
-        remedies,
-        "--ema",
-        "sample from a moving average of G's weights with this decay, for example 0.998",
-        metavar="DECAY",
-    )
+    add(remedies, "--ema", "sample from a moving average of G's weights, decay for example 0.998", metavar="DECAY")
 
     machine = parser.add_argument_group("the machine")
     add(machine, "--device", "auto (cuda, else mps, else cpu) or a device's name")

@@ -3,7 +3,7 @@
 A widget shows what a function returns and passes on what the reader does; it computes nothing of its own.
 """
 
-import io
+import html
 import threading
 import time
 
@@ -11,6 +11,14 @@ import ipywidgets
 from IPython.display import display
 
 from dcgan_book import figures, training
+
+
+def show(widget, sentence):
+    """Displays `widget`, and where a page has no kernel for it, `sentence` in its place."""
+    bundle = widget._repr_mimebundle_()
+    formats, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # anywidget gives both
+    fallback = {"text/html": f"<p>{html.escape(sentence)}</p>"}
+    display(formats | fallback, metadata=metadata, raw=True)
 
 
 class LiveTraining:
@@ -37,7 +45,7 @@ class LiveTraining:
 
     def start(self):
         """Shows the view, starts the run and returns at once."""
-        display(self.view)
+        show(self.view, "A live figure stands here when the notebook runs: progress, losses and samples, and a button.")
         self._thread.start()
         return self
 
@@ -51,13 +59,19 @@ class LiveTraining:
         Returns a `training.Trained`. Raises what the run raised.
         """
         try:
-            self._thread.join()
+            self._join()
         except KeyboardInterrupt:
             self.stop()
-            self._thread.join()
+            self._join()
         if self.error is not None:
             raise self.error
         return self.trained
+
+    def _join(self):
+        while True:
+            self._thread.join(0.2)  # an unlimited one cannot be interrupted on Windows
+            if not self._thread.is_alive():
+                return
 
     def _run(self):
         self._began = time.monotonic()
@@ -76,13 +90,7 @@ class LiveTraining:
         self.bar.value = progress.step
         if last or progress.step % self.every == 0 or progress.step == 1:
             self.status.value = "D {d_loss:.2f}, G {g_loss:.2f}, {images_per_s:.0f} images/s".format(**progress.record)
-            self.picture.value = _png(figures.training_view(self.log, progress.sample()[:16]))
+            self.picture.value = figures.png(figures.training_view(self.log, progress.sample()[:16]))
         if last:
             self.status.value += "; stopped" if progress.step < self.config.steps else "; done"
         return last
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

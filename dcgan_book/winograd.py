@@ -47,19 +47,11 @@ def winograd(*networks):
 
 
 def _fits(layer):
+    names = "kernel_size", "stride", "padding", "output_padding", "bias", "groups", "dilation", "padding_mode"
     of_the_paper = nn.Conv2d(1, 1, 4, stride=2, padding=1, bias=False, device="meta")
     return min(layer.weight.shape[:2]) >= FEWEST_CHANNELS and all(
         getattr(layer, name) == getattr(of_the_paper, name)
-        for name in (
-            "kernel_size",
-            "stride",
-            "padding",
-            "bias",
-            "groups",
-            "dilation",
-            "padding_mode",
-            "output_padding",
-        )
+        for name in names
     )
 
 
@@ -163,9 +155,7 @@ def _join_small(parts, n, size):
 
 def _split_kernel(weight):
     small, large = weight.shape[:2]
-    weight = weight.permute(0, 2, 3, 1).reshape(
-        small, 2, 2, 2, 2, large
-    )  # tap and phase, of rows and columns
+    weight = weight.permute(0, 2, 3, 1).reshape(small, 2, 2, 2, 2, large)  # tap and phase, of rows and columns
     rows = weight.new_empty(3, small, 2, 2, 2, large)
     _sums(weight.unbind(1), rows)
     parts = weight.new_empty(3, 3, small, 2, 2, large)
