@@ -69,6 +69,8 @@ def grid(images, columns=8, labels=None):
         fig = plt.figure(figsize=(TILE * columns, TILE * rows), layout="none")
         _picture(fig.add_axes((0, 0, 1, 1)), picture)
         return fig
+    if len(labels) != n:
+        raise ValueError(f"there are {n} images and {len(labels)} labels: give one for each")
     fig, axes = plt.subplots(rows, columns, figsize=(TILE * 1.6 * columns, TILE * 1.9 * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
@@ -137,7 +139,7 @@ def _losses(ax, log):
     _line(ax, log, "g_loss", "G's loss", ORANGE, "--")
     ax.set_ylabel("loss")
     ax.set_ylim(bottom=0)
-    ax.legend(loc="upper right", ncols=2)
+    _legend_above(ax)
 
 
 def _beliefs(ax, log):
@@ -145,7 +147,11 @@ def _beliefs(ax, log):
     _line(ax, log, "d_fake", "D(G(z)), generated", ORANGE, "--")
     ax.set_ylabel("D's belief")
     ax.set_ylim(-0.03, 1.03)
-    ax.legend(loc="center right", ncols=2)
+    _legend_above(ax)
+
+
+def _legend_above(ax):
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=2)  # never over a curve
 
 
 def _line(ax, log, key, label, colour, style):

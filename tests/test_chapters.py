@@ -1,0 +1,67 @@
+"""What a chapter derives in full is what the package has."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dcgan_book import models, training
+
+BOOK = Path(__file__).parent.parent / "book"
+
+
+@pytest.fixture(scope="module")
+def derived():
+    """What the cells of chapter 1 that are tagged `derived` define."""
+    names = {"torch": torch, "nn": nn}
+    for cell in json.loads((BOOK / "01-training.ipynb").read_text())["cells"]:
+        if "derived" in cell["metadata"].get("tags", []):
+            exec("".join(cell["source"]), names)  # our own notebook
+    return names
+
+
+def same_weights(derived, network):
+    """The derived layers with the weights of the package's network; both list theirs in the same order."""
+    ours, theirs = network.state_dict(), derived.state_dict()
+    assert [value.shape for value in theirs.values()] == [value.shape for value in ours.values()]
+    derived.load_state_dict(dict(zip(theirs, ours.values(), strict=True)))
+    return derived
+
+
+@pytest.mark.parametrize("width", [4, 16])
+def test_the_networks_are_the_packages(derived, width):
+    random = torch.Generator().manual_seed(0)
+    generator, discriminator = (models.initialise(network(width), random) for network in (models.Generator, models.Discriminator))
+    z = training.draw_z(6, generator=random)
+    layers = same_weights(derived["generator_layers"](width), generator)
+    images = generator(z)
+    assert torch.equal(layers(z[:, :, None, None]), images)
+    layers = same_weights(derived["discriminator_layers"](width), discriminator)
+    assert torch.equal(layers(images).flatten(), discriminator(images))
+
+
+def test_the_weights_start_as_the_packages(derived):
+    networks = [network(4) for network in (models.Generator, models.Discriminator)]
+    for network in networks:
+        other = copy.deepcopy(network)
+        derived["initialise"](network, torch.Generator().manual_seed(1))
+        models.initialise(other, torch.Generator().manual_seed(1))
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("options", [{}, {"smoothing": 0.1, "see": lambda images: images * 0.9}])
+def test_the_step_is_the_packages(derived, options):
+    trained = []
+    for step in (derived["gan_step"], training.gan_step):
+        random = torch.Generator().manual_seed(2)
+        networks = [models.initialise(network, random) for network in (models.Generator(4), models.Discriminator(4))]
+        optimisers = [training.adam(network, 2e-4) for network in networks]
+        for _ in range(3):
+            real = torch.rand(5, 3, 64, 64, generator=random) * 2 - 1
+            losses = step(*networks, *optimisers, real, training.draw_z(5, generator=random), **options)
+        trained.append(list(losses.values()) + [weight for network in networks for weight in network.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))
