@@ -7,6 +7,7 @@ import io
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart by the colour-blind; the line styles tell it apart in print.
@@ -60,14 +61,21 @@ def sheet(images, columns):
     return whole.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
 
 
-def grid(images, columns=8, labels=None):
-    """Images (n, 3, h, w) in [-1, 1] in rows of `columns`, each with its label above if there are any."""
+def grid(images, columns=8, labels=None, notes=None):
+    """Images (n, 3, h, w) in [-1, 1] in rows of `columns`, each with its label above, or its note below, if any."""
     n = len(images)
     rows = -(-n // columns)
     if labels is None:
-        picture = sheet(images, columns)
-        fig = plt.figure(figsize=(TILE * columns, TILE * rows), layout="none")
-        _picture(fig.add_axes((0, 0, 1, 1)), picture)
+        strip = 0 if notes is None else 14  # pixels below a tile, for its note
+        white = torch.ones(n, 3, strip, images.shape[3], device=images.device)
+        picture = sheet(torch.cat([images, white], 2), columns)
+        fig = plt.figure(figsize=(TILE * columns, TILE * rows * (1 + strip / images.shape[2])), layout="none")
+        ax = fig.add_axes((0, 0, 1, 1))
+        _picture(ax, picture)
+        for i, note in enumerate(notes or []):
+            row, column = divmod(i, columns)
+            middle, below = (column + 0.5) * images.shape[3], (row + 1) * (images.shape[2] + strip) - strip / 2
+            ax.text(middle, below, note, ha="center", va="center", fontsize=6)
         return fig
     if len(labels) != n:
         raise ValueError(f"there are {n} images and {len(labels)} labels: give one for each")

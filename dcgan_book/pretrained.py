@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
-from dcgan_book import rooms
+from dcgan_book.data import WORLDS
 from dcgan_book.models import Discriminator, Generator
 from dcgan_book.training import (
     CHANGEABLE,
@@ -32,12 +33,13 @@ from dcgan_book.training import (
 
 WEIGHTS = Path(__file__).parent / "weights"
 RECALIBRATION = 8192  # z's for the BatchNorm statistics
-NAMED = ("rooms", "lsun", "celeba")  # sets of images that a card names; others are the user's own
+NAMED = ("rooms", "faces", "lsun", "celeba")  # sets of images that a card names; others are the user's own
 SIDE = 64  # pixels of a tile
 FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
 LOG_LINES = 2000  # at most
+DAMAGE = (TrainingError, SafetensorError, OSError, ValueError, SyntaxError)  # Pillow raises the last for a PNG
 
 
 class PretrainedError(ValueError):
@@ -64,40 +66,41 @@ def load(name_or_run, device="cpu"):
 
     They are in eval mode, and their weights take no gradients (an input still can). A generator's BatchNorm
     statistics are those of its own z's (`training.recalibrate`), taken at export or, for a run's folder, now.
-    Raises PretrainedError if there is nothing of that name.
+    Raises PretrainedError if there is nothing of that name, or what is there is damaged.
     """
-    film = None
     for folder in (WEIGHTS / str(name_or_run), Path(name_or_run)):
-        if (folder / "card.json").exists():
-            film = _frames(folder / "film.png")
-            generator, discriminator, card = _from_files(folder)
-            break
-        if (folder / "checkpoint.pt").exists():
-            generator, discriminator, card = _from_run(folder)
+        exported = (folder / "card.json").exists()
+        if exported or (folder / "checkpoint.pt").exists():
             break
     else:
-        shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/card.json"))
+        shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/generator.safetensors"))
         raise PretrainedError(
             f"there are no weights called {str(name_or_run)!r}: give one of "
             f"{', '.join(shipped) or '(none shipped)'}, or the folder of a run"
         )
+    try:
+        generator, discriminator, card = _from_files(folder) if exported else _from_run(folder)
+        log, film = read_log(folder), _frames(folder / "film.png")
+    except DAMAGE as error:
+        raise PretrainedError(f"cannot load {folder}: {_in_a_line(error)}") from None
     for network in filter(None, (generator, discriminator)):
         network.eval().requires_grad_(False).to(device)
-    return Pretrained(generator, discriminator, card, read_log(folder), film)
+    return Pretrained(generator, discriminator, card, log, film)
 
 
 def export(run, name, to=WEIGHTS):
     """Writes the run in folder `run` as `to`/`name`: weights, model card, thinned log, film. Returns that.
 
     The generator is the run's moving average if it has one. Matrices are stored in fp16, BatchNorm's vectors
-    in fp32. Raises TrainingError if there is no checkpoint in `run`.
+    in fp32. Raises TrainingError if `run` has no whole checkpoint or no sheets, ValueError for other networks.
     """
     folder = Path(to) / name
     generator, discriminator, card = _from_run(Path(run))
     film, steps = _film(Path(run), card["steps"])
     folder.mkdir(parents=True, exist_ok=True)
     for part, network in (("generator", generator), ("discriminator", discriminator)):
-        save_file(_stored(network), folder / f"{part}.safetensors")
+        # not save_file, whose files only their owner may read
+        (folder / f"{part}.safetensors").write_bytes(save(_stored(network)))
     log = [record for record in read_log(run) if record["step"] <= card["steps"]]
     thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
     (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in thinned))
@@ -140,8 +143,8 @@ def _stored(network):
 def _card(checkpoint, config, generator, discriminator):
     kind = config.data.partition(":")[0]
     of_data = {"name": kind if kind in NAMED else "own images", "images": checkpoint["count"]}
-    if kind == "rooms":
-        of_data["version"] = rooms.VERSION
+    if kind in WORLDS:
+        of_data["version"] = WORLDS[kind].VERSION
     remedies = {name: getattr(config, name) for name in ("instance_noise", "label_smoothing", "ema")}
     return {
         "data": of_data,
@@ -188,7 +191,7 @@ def _command(config, steps):
 def _public(spec):
     """What `--data` was given, with FOLDER for a path."""
     kind, _, rest = spec.partition(":")
-    if kind == "rooms":
+    if kind in WORLDS:
         return spec
     category = re.search(r":\w+$", rest)
     named = f"{kind}:FOLDER{category[0] if kind == 'lsun' and category else ''}"
@@ -205,13 +208,19 @@ def _film(run, last):
         steps = [steps[round(i * (len(steps) - 1) / (FILM_ROWS - 1))] for i in range(FILM_ROWS)]
     rows = []
     for step in steps:
-        sheet = np.asarray(Image.open(paths[step]))
+        try:
+            sheet = np.asarray(Image.open(paths[step]))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise TrainingError(f"cannot read {paths[step]}: {_in_a_line(error)}") from None
         side = sheet.shape[0] // SHEET_ROWS
         tiles = sheet.reshape(SHEET_ROWS, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
         rows.append(np.concatenate(tiles[:FILM_TILES], axis=1))
     film = Image.fromarray(np.concatenate(rows))
     png = _png(film)
-    return (png if len(png) <= FILM_BYTES else _png(film.quantize(256))), steps
+    for colours in (256, 128):  # the second is needed for noise alone
+        if len(png) > FILM_BYTES:
+            png = _png(film.quantize(colours))
+    return png, steps
 
 
 def _frames(path):
@@ -220,6 +229,10 @@ def _frames(path):
         return None
     film = np.asarray(Image.open(path).convert("RGB"))
     return film.reshape(-1, SIDE, film.shape[1] // SIDE, SIDE, 3).swapaxes(1, 2)
+
+
+def _in_a_line(error):
+    return " ".join(str(error).split())
 
 
 def _png(image):
@@ -239,8 +252,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         folder = export(options.run, options.name, options.to)
-    except (TrainingError, OSError) as error:
-        sys.exit(f"error: {error}")
+    except DAMAGE as error:
+        sys.exit(f"error: {_in_a_line(error)}")
     print("\n".join(f"{path.stat().st_size:>10,} {path}" for path in sorted(folder.iterdir())))
 
 

@@ -40,7 +40,7 @@ class LiveTraining:
         self.stop_button.on_click(lambda _: self.stop())
         self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
         self.view = ipywidgets.VBox([ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.picture])
-        self._stopping = threading.Event()
+        self._stopping, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
@@ -56,22 +56,23 @@ class LiveTraining:
     def wait(self):
         """Waits for the run's end; interrupting the kernel stops the run too.
 
-        Returns a `training.Trained`. Raises what the run raised.
+        Returns a `training.Trained`. Raises what the run raised, and RuntimeError before `start()`.
         """
+        if self._thread.ident is None:
+            raise RuntimeError("the run has not been started: call start() first")
         try:
-            self._join()
+            self._until_it_ends()
         except KeyboardInterrupt:
             self.stop()
-            self._join()
+            self._until_it_ends()
         if self.error is not None:
             raise self.error
         return self.trained
 
-    def _join(self):
-        while True:
-            self._thread.join(0.2)  # an unlimited one cannot be interrupted on Windows
-            if not self._thread.is_alive():
-                return
+    def _until_it_ends(self):
+        # a thread whose join() is interrupted counts as ended in Python 3.11 and 3.12, though it goes on
+        while not self._ended.wait(0.2):  # an unlimited wait cannot be interrupted on Windows
+            pass
 
     def _run(self):
         self._began = time.monotonic()
@@ -81,7 +82,9 @@ class LiveTraining:
         except Exception as error:  # shown in the view, and raised again by wait()
             self.error = error
             self.status.value = f"stopped: {error}"
-        self.stop_button.disabled = True
+        finally:
+            self.stop_button.disabled = True
+            self._ended.set()
 
     def _on_step(self, progress):
         out_of_time = time.monotonic() - self._began > self.seconds

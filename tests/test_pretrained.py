@@ -1,0 +1,518 @@
+"""Trained networks: an export is what the run was, its card tells how to make it again, and nothing else."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from dcgan_book import pretrained, training
+from dcgan_book.models import Discriminator, Generator
+from dcgan_book.pretrained import PretrainedError, load
+from dcgan_book.training import TrainConfig, TrainingError
+
+TINY = TrainConfig(
+    data="rooms:24", steps=12, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1, sheet_every=5
+)
+OTHER = {
+    "prior": "normal", "kernel_size": 5, "seed": 3, "limit": 9, "lr_d": 1e-4, "lr_g": 3e-4, "beta1": 0.6,
+    "instance_noise": 0.1, "label_smoothing": 0.1, "ema": 0.9,
+}  # fmt: skip
+PRIVATE = "private-place"  # a folder that no written file may name
+FILES = {"card.json", "discriminator.safetensors", "film.png", "generator.safetensors", "log.jsonl"}
+SHIPPED = sorted(path.parent for path in pretrained.WEIGHTS.glob("*/generator.safetensors"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shelf(tmp_path_factory):
+    """Where the weights of these tests stand, in place of the package's. Few z's do for statistics here."""
+    folder = tmp_path_factory.mktemp("shelf")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DCGAN_BOOK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(training, "RECALIBRATION", 128)
+        patch.setattr(pretrained, "RECALIBRATION", 256)
+        patch.setattr(training.RunFolder, "write_curves", lambda _: None)  # nothing here looks at them
+        patch.setattr(pretrained, "WEIGHTS", folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def exports(shelf, tmp_path_factory):
+    """Two runs and their exports: the paper's recipe on rooms, and everything else on a folder of images."""
+    place = tmp_path_factory.mktemp(PRIVATE)
+    (place / "photos").mkdir()
+    random = np.random.default_rng(0)
+    for i in range(10):
+        Image.fromarray(random.integers(0, 256, (70, 80, 3), np.uint8)).save(place / "photos" / f"{i}.png")
+    made = {}
+    for name, config in (("paper", TINY), ("other", replace(TINY, data=str(place / "photos"), **OTHER))):
+        run = place / name
+        training.train(config, run=run, progress=False)
+        folder = pretrained.export(run, name, shelf)
+        made[name] = SimpleNamespace(name=name, config=config, run=run, folder=folder)
+    return made
+
+
+@pytest.fixture(params=["paper", "other"])
+def made(request, exports):
+    return exports[request.param]
+
+
+@pytest.fixture
+def run(exports, tmp_path):
+    """A run's folder to spoil."""
+    return shutil.copytree(exports["paper"].run, tmp_path / "run")
+
+
+@pytest.fixture
+def folder(exports, tmp_path):
+    """An exported folder to spoil."""
+    return shutil.copytree(exports["paper"].folder, tmp_path / "exported")
+
+
+def card_of(folder):
+    return json.loads((folder / "card.json").read_text())
+
+
+def latents(made, n=20):
+    return training.draw_z(n, made.config.z_dim, made.config.prior, torch.Generator().manual_seed(1))
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# ---------------------------------------------------------------------------------------------- the networks
+
+
+def test_by_name_by_folder_and_by_run_the_networks_are_the_same(made):
+    first, *others = (load(given) for given in (made.name, made.folder, str(made.folder), made.run, str(made.run)))
+    z = latents(made)
+    images = first.generator(z)
+    logits = first.discriminator(images)
+    assert images.shape == (20, 3, 64, 64) and images.std((0,)).mean() > 1e-3, "all images are alike"
+    for other in others:
+        for part in ("generator", "discriminator"):
+            expected, found = (getattr(networks, part).state_dict() for networks in (first, other))
+            for name, value in expected.items():
+                if not name.endswith("num_batches_tracked"):
+                    assert torch.equal(value, found[name]), name
+        torch.testing.assert_close(other.generator(z), images)  # the layout in memory differs, the weights do not
+        torch.testing.assert_close(other.discriminator(images), logits)
+
+
+def test_the_networks_are_those_trained_within_the_error_of_fp16(made):
+    """Against the checkpoint's own weights, never rounded, with the statistics of as many z's."""
+    checkpoint = training.read_checkpoint(made.run)
+    state = checkpoint["ema" if made.config.ema else "generator"]
+    generator = Generator.from_state_dict(state)
+    discriminator = Discriminator.from_state_dict(checkpoint["discriminator"])
+    training.recalibrate(generator, made.config.prior, pretrained.RECALIBRATION, made.config.seed)
+    found = load(made.name)
+    for trained, stored in ((generator, found.generator), (discriminator.eval(), found.discriminator)):
+        for name, weight in trained.named_parameters():
+            rounded = stored.get_parameter(name)
+            assert rounded.dtype == torch.float32
+            torch.testing.assert_close(rounded, weight, rtol=2**-11, atol=2**-25, msg=name)  # half a unit in fp16
+    z = latents(made)
+    with torch.no_grad():
+        images, stored_images = generator(z), found.generator(z)
+        torch.testing.assert_close(stored_images, images, rtol=0, atol=1e-3)
+        torch.testing.assert_close(found.discriminator(images), discriminator(images), rtol=0, atol=1e-3)
+    assert not torch.equal(stored_images, images), "nothing was rounded: the comparison shows nothing"
+
+
+def test_an_average_is_exported_where_the_run_has_one(exports):
+    made = exports["other"]
+    live = training.read_checkpoint(made.run)["generator"]["stages.64x64.0.weight"]
+    assert (load("other").generator.stages["64x64"][0].weight - live).abs().max() > 1e-4
+
+
+def test_both_are_in_eval_mode_and_only_an_input_takes_gradients(made):
+    for given in (made.name, made.run):
+        found = load(given)
+        for network in (found.generator, found.discriminator):
+            assert not any(module.training for module in network.modules())
+            assert not any(weight.requires_grad for weight in network.parameters())
+        z = latents(made).requires_grad_()
+        images = found.generator(z)
+        assert torch.equal(images[:3], found.generator(z)[:3])
+        torch.testing.assert_close(images[:3], found.generator(z[:3]))  # no statistics of the batch
+        found.discriminator(images).sum().backward()
+        assert z.grad.abs().sum() > 0
+
+
+def test_weights_are_stored_in_fp16_and_norms_in_fp32(made):
+    for part in ("generator", "discriminator"):
+        stored = load_file(made.folder / f"{part}.safetensors")
+        for name, value in stored.items():
+            assert value.dtype == (torch.float16 if value.ndim == 4 else torch.float32), name
+        assert {name.rpartition(".")[2] for name in stored} == {"weight", "bias", "running_mean", "running_var"}
+
+
+def test_a_pair_of_width_64_is_under_15_megabytes():
+    with torch.device("meta"):
+        pair = Generator(), Discriminator()
+    stored = [value for network in pair for value in pretrained._stored(network).values()]
+    assert 12e6 < sum(value.numel() * value.element_size() for value in stored) < 15e6 - pretrained.FILM_BYTES
+
+
+def test_without_a_discriminator_there_is_none(folder):
+    (folder / "discriminator.safetensors").unlink()
+    found = load(folder)
+    assert found.discriminator is None and found.generator(torch.zeros(1, 8)).shape == (1, 3, 64, 64)
+
+
+def test_a_name_on_the_shelf_comes_before_a_folder_here(exports, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(exports["other"].folder, tmp_path / "paper")
+    assert load("paper").card["name"] == "paper" and load("./paper").card["name"] == "paper"
+    assert load(tmp_path / "paper").card["name"] == "other"
+
+
+# -------------------------------------------------------------------------------------------------- the card
+
+
+def test_the_card_says_what_the_run_was(made):
+    config, checkpoint, card = made.config, training.read_checkpoint(made.run), load(made.name).card
+    assert card == card_of(made.folder) and card["name"] == made.name
+    of_the_run = load(made.run).card
+    assert of_the_run == {name: card[name] for name in of_the_run}
+    assert set(card) - set(of_the_run) == {"name", "film", "sha256"}
+    for name in ("seed", "steps", "batch", "prior", "width", "z_dim", "kernel_size"):
+        assert card[name] == getattr(config, name)
+    assert card["optimiser"] == {
+        "name": "Adam", "lr_d": config.lr_d, "lr_g": config.lr_g, "beta1": config.beta1, "beta2": 0.999
+    }  # fmt: skip
+    assert card["machine"] == checkpoint["machine"] and card["training_seconds"] == round(checkpoint["seconds"])
+    found = load(made.name)
+    for part in ("generator", "discriminator"):
+        assert card["parameters"][part] == sum(w.numel() for w in getattr(found, part).parameters())
+    assert "256 z's" in card["batchnorm"]
+
+
+def test_the_card_names_data_remedies_and_which_weights(exports):
+    paper, other = (load(name).card for name in ("paper", "other"))
+    assert paper["data"] == {"name": "rooms", "images": 24, "version": pretrained.WORLDS["rooms"].VERSION}
+    assert other["data"] == {"name": "own images", "images": 9}
+    assert paper["remedies"] == {}
+    assert other["remedies"] == {"instance_noise": 0.1, "label_smoothing": 0.1, "ema": 0.9}
+    assert (paper["generator"], other["generator"]) == ("weights of the last step", "moving average of the weights")
+
+
+def test_the_digests_hold(made):
+    assert {path.name for path in made.folder.iterdir()} == FILES
+    digests = card_of(made.folder)["sha256"]
+    assert digests.keys() == FILES - {"card.json"}
+    for name, digest in digests.items():
+        assert hashlib.sha256((made.folder / name).read_bytes()).hexdigest() == digest
+
+
+def parsed(command):
+    """The config that the trainer reads off a command."""
+    python, module, name, *words = shlex.split(command)
+    assert (python, module, name) == ("python", "-m", "dcgan_book.training")
+    return TrainConfig(**vars(training._parser().parse_args(words)))
+
+
+def recipe(config):
+    return {name: value for name, value in asdict(config).items() if name not in training.CHANGEABLE} | {
+        "steps": config.steps
+    }
+
+
+def test_the_command_trains_the_same_recipe(made):
+    data = made.config.data if made.name == "paper" else "FOLDER"
+    assert recipe(parsed(load(made.name).card["command"])) == recipe(replace(made.config, data=data))
+
+
+def test_a_command_has_what_is_not_the_default_and_no_more():
+    assert pretrained._command(TrainConfig(), 700) == "python -m dcgan_book.training --steps 700"
+    assert parsed(pretrained._command(TrainConfig(precision="bf16", threads=2), 9)) == TrainConfig(steps=9)
+    changed = {"data": "rooms:50", "batch": 32, "width": 16, "z_dim": 50} | OTHER
+    assert set(changed) | training.CHANGEABLE == set(asdict(TrainConfig())), "a new option: change it here too"
+    for name, value in changed.items():
+        config = TrainConfig(**{name: value})
+        command = pretrained._command(config, config.steps)
+        assert recipe(parsed(command)) == recipe(config) and command.count("--") == 2, name
+    config = TrainConfig(**changed)
+    assert recipe(parsed(pretrained._command(config, config.steps))) == recipe(config)
+
+
+@pytest.mark.parametrize(
+    "given, shown",
+    [
+        ("rooms:24", "rooms:24"), ("/home/me/photos", "FOLDER"), ("C:\\me\\photos", "FOLDER"), ("./rooms", "FOLDER"),
+        ("celeba:/home/me", "celeba:FOLDER"), ("lsun:/home/me", "lsun:FOLDER"), ("lsun:C:\\me", "lsun:FOLDER"),
+        ("lsun:/home/me:kitchen", "lsun:FOLDER:kitchen"), ("my photos: summer", "FOLDER"),
+    ],
+)  # fmt: skip
+def test_a_command_names_no_folder(given, shown):
+    command = pretrained._command(TrainConfig(data=given), 10)
+    assert command.endswith(f"--data {shown}") and parsed(command).data == shown
+
+
+def test_no_written_file_names_a_place_of_this_machine(exports, shelf, tmp_path):
+    made = exports["other"]
+    assert PRIVATE in (made.run / "config.json").read_text(), "the run itself has nothing to hide"
+    for path in made.folder.iterdir():
+        content = path.read_bytes()
+        for secret in (PRIVATE, "photos", str(shelf), str(tmp_path.parent), pretrained.__file__):
+            assert secret.encode() not in content, path.name
+    assert Image.open(made.folder / "film.png").info == {}
+
+
+# ------------------------------------------------------------------------------------------------ log and film
+
+
+def test_a_short_log_is_whole(made):
+    assert load(made.name).log == training.read_log(made.run) == load(made.run).log
+    assert [record["step"] for record in load(made.name).log] == [5, 10, 12]
+
+
+@pytest.mark.parametrize("lines", [0, 1, 9, 10, 11, 19, 20, 21, 95])
+def test_a_long_log_is_thinned_and_keeps_its_last_line(run, tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(pretrained, "LOG_LINES", 10)
+    monkeypatch.setattr(pretrained, "RECALIBRATION", 128)
+    checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
+    torch.save(checkpoint | {"step": 5 * lines}, run / "checkpoint.pt")
+    log = [{"step": 5 * (i + 1), "d_loss": 1 / (i + 1)} for i in range(lines + 3)]  # 3 lines past the checkpoint
+    (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in log))
+    thinned = load(pretrained.export(run, "thin", tmp_path)).log
+    assert len(thinned) == lines if lines <= 10 else 5 <= len(thinned) <= 10
+    assert all(record in log[:lines] for record in thinned) and thinned[-1:] == log[:lines][-1:]
+    assert len(set(np.diff([record["step"] for record in thinned]))) <= 1, "the lines are not evenly spaced"
+
+
+def sheet_tile(path, i):
+    sheet = np.asarray(Image.open(path))
+    return sheet[i // 8 * 64 : i // 8 * 64 + 64, i % 8 * 64 : i % 8 * 64 + 64]
+
+
+def test_the_film_has_the_first_12_tiles_of_every_sheet(made):
+    sheets = training.sheets(made.run)
+    film = load(made.name).film
+    assert card_of(made.folder)["film"] == {"steps": list(sheets), "columns": 12} and list(sheets) == [0, 5, 10, 12]
+    with Image.open(made.folder / "film.png") as picture:
+        assert picture.size == (12 * 64, 4 * 64)
+        pixels = np.asarray(picture)
+    assert film.shape == (4, 12, 64, 64, 3) and film.dtype == np.uint8
+    for row, path in enumerate(sheets.values()):
+        for column in range(12):
+            tile = sheet_tile(path, column)
+            assert (film[row, column] == tile).all()
+            assert (pixels[row * 64 : row * 64 + 64, column * 64 : column * 64 + 64] == tile).all()
+    assert (film[0] != film[-1]).any() and (film[0, 0] != film[0, 1]).any()
+
+
+def test_a_run_has_no_film_and_neither_has_an_export_without_the_file(made, folder):
+    assert load(made.run).film is None
+    (folder / "film.png").unlink()
+    assert load(folder).film is None
+
+
+def marked_sheet(value):
+    return Image.fromarray(np.full((512, 512, 3), value, np.uint8))
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 8, 13, 100])
+def test_a_long_film_is_cut_to_even_steps_from_first_to_last(run, tmp_path, monkeypatch, count):
+    monkeypatch.setattr(pretrained, "FILM_ROWS", 7)
+    for path in run.glob("samples-*.png"):
+        path.unlink()
+    steps = [10 * i for i in range(count)]
+    checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
+    torch.save(checkpoint | {"step": steps[-1]}, run / "checkpoint.pt")
+    for i, step in enumerate([*steps, steps[-1] + 10]):  # the last is of a step past the checkpoint
+        marked_sheet(i).save(run / f"samples-{step:06d}.png")
+    found = load(pretrained.export(run, "film", tmp_path))
+    shown = found.card["film"]["steps"]
+    assert len(shown) == len(found.film) == min(count, 7)
+    assert shown[0] == 0 and shown[-1] == steps[-1] and set(shown) <= set(steps)
+    assert np.ptp(np.diff(shown)) <= 10 if count > 1 else shown == [0]
+    assert [row.min() for row in found.film] == [row.max() for row in found.film] == [step // 10 for step in shown]
+
+
+def test_a_film_of_many_bytes_gets_a_palette(exports, tmp_path, monkeypatch):
+    made = exports["paper"]
+    whole = load("paper").film
+    monkeypatch.setattr(pretrained, "FILM_BYTES", (made.folder / "film.png").stat().st_size - 1)
+    folder = pretrained.export(made.run, "small", tmp_path)
+    found = load(folder).film
+    assert (folder / "film.png").stat().st_size <= pretrained.FILM_BYTES
+    assert found.shape == whole.shape and found.dtype == np.uint8 and (found != whole).any()
+    assert np.abs(found.astype(int) - whole).mean() < 4
+
+
+def test_no_film_has_more_than_its_bytes(tmp_path):
+    """The worst there can be: pure noise, as many rows as a film may have."""
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    for i in range(pretrained.FILM_ROWS):
+        Image.fromarray(noise).save(tmp_path / f"samples-{i:06d}.png", compress_level=0)
+    film, steps = pretrained._film(tmp_path, pretrained.FILM_ROWS)
+    assert len(film) <= pretrained.FILM_BYTES and len(steps) == pretrained.FILM_ROWS
+
+
+# ---------------------------------------------------------------------------------------------------- faults
+
+
+def test_an_unknown_name_lists_what_is_there(exports, tmp_path, monkeypatch):
+    for given in ("nothing", tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(PretrainedError) as error:
+            load(given)
+        assert one_line(error) == (
+            f"there are no weights called {str(given)!r}: give one of other, paper, or the folder of a run"
+        )
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
+    with pytest.raises(PretrainedError, match=r"give one of \(none shipped\), or the folder of a run"):
+        load("paper")
+
+
+@pytest.mark.parametrize("name", sorted(FILES - {"log.jsonl"}))
+def test_a_damaged_file_is_one_line(folder, name):
+    whole = (folder / name).read_bytes()
+    middle = len(whole) // 2
+    garbled = whole[:middle] + b"\xff{garbage}" * 9 + whole[middle:]
+    for content in (b"", whole[:middle], garbled, b"hello, world\n", bytes(500)):
+        (folder / name).write_bytes(content)
+        with pytest.raises(PretrainedError) as error:
+            load(folder)
+        assert one_line(error).startswith(f"cannot load {folder}: ")
+
+
+def test_a_damaged_log_is_one_line_but_may_lack_its_end(folder):
+    whole = (folder / "log.jsonl").read_bytes()
+    (folder / "log.jsonl").write_bytes(whole[:-20])
+    assert [record["step"] for record in load(folder).log] == [5, 10]
+    for content in (b"hello, world\n" + whole, b"\xff\n" + whole):
+        (folder / "log.jsonl").write_bytes(content)
+        with pytest.raises(PretrainedError) as error:
+            load(folder)
+        assert one_line(error).startswith(f"cannot load {folder}: ")
+
+
+def test_files_of_other_networks_and_missing_ones(folder):
+    shutil.copy(folder / "discriminator.safetensors", folder / "generator.safetensors")
+    with pytest.raises(PretrainedError, match="holds no 64x64 DCGAN generator") as error:
+        load(folder)
+    one_line(error)
+    (folder / "generator.safetensors").unlink()
+    with pytest.raises(PretrainedError, match=r"cannot load .*generator\.safetensors") as error:
+        load(folder)
+    one_line(error)
+
+
+def test_a_run_with_a_damaged_checkpoint(run):
+    (run / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes()[:1000])
+    with pytest.raises(PretrainedError, match=r"cannot load .*checkpoint\.pt is not a checkpoint") as error:
+        load(run)
+    one_line(error)
+
+
+def refusal(run, to):
+    """What the command says of a run that it cannot export; it leaves nothing behind."""
+    with pytest.raises(SystemExit) as end:
+        pretrained.main(["export", str(run), "name", "--to", str(to)])
+    assert not to.exists()
+    message = one_line(end)
+    assert message.startswith("error: ")
+    return message
+
+
+def test_what_cannot_be_exported(run, tmp_path):
+    to = tmp_path / "to"
+    assert "there is no checkpoint.pt in" in refusal(tmp_path / "nowhere", to)
+    with pytest.raises(TrainingError, match="there is no checkpoint.pt in"):
+        pretrained.export(tmp_path, "name", to)
+
+    sheet = run / "samples-000005.png"
+    whole = sheet.read_bytes()
+    for content in (b"", b"hello, world\n", whole[: len(whole) // 2], whole[:2000] + bytes(2000) + whole[4000:]):
+        sheet.write_bytes(content)
+        assert "samples-000005.png" in refusal(run, to)
+    for path in run.glob("samples-*.png"):
+        path.unlink()
+    assert f"there are no sample sheets in {run}" in refusal(run, to)
+
+    checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
+    torch.save(checkpoint | {"generator": {"weight": torch.zeros(3)}}, run / "checkpoint.pt")
+    assert "holds no 64x64 DCGAN generator" in refusal(run, to)
+    (run / "checkpoint.pt").write_bytes(b"")
+    assert "is not a checkpoint of this trainer" in refusal(run, to)
+
+
+def test_a_place_that_cannot_be_written(exports, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="^error: .*file") as end:
+        pretrained.main(["export", str(exports["paper"].run), "name", "--to", str(tmp_path / "file")])
+    one_line(end)
+
+
+# --------------------------------------------------------------------------------------------- the command line
+
+
+def test_the_command_exports_and_lists_what_it_wrote(exports, tmp_path, capsys):
+    made = exports["other"]
+    pretrained.main(["export", str(made.run), "again", "--to", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    listed = [re.fullmatch(r" *([\d,]+) (.+)", line).groups() for line in lines]
+    assert {path: int(size.replace(",", "")) for size, path in listed} == {
+        str(tmp_path / "again" / name): (tmp_path / "again" / name).stat().st_size for name in FILES
+    }
+    again, before = load(tmp_path / "again"), load("other")
+    assert again.card == before.card | {"name": "again"}
+    assert torch.equal(again.generator(latents(made)), before.generator(latents(made)))
+
+
+def test_without_a_folder_the_command_exports_to_the_packages_weights(exports, shelf, capsys):
+    pretrained.main(["export", str(exports["paper"].run), "third"])
+    try:
+        assert str(shelf / "third" / "card.json") in capsys.readouterr().out
+        assert load("third").card["name"] == "third"
+    finally:
+        shutil.rmtree(shelf / "third")
+
+
+def test_the_module_is_the_command(tmp_path):
+    command = [sys.executable, "-m", "dcgan_book.pretrained", "export", str(tmp_path), "name", "--to", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert re.fullmatch("error: there is no checkpoint.pt in .*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_others_may_read_what_is_written(made):
+    assert len({path.stat().st_mode for path in made.folder.iterdir()}) == 1
+
+
+def test_exporting_again_replaces_and_is_the_same(exports, tmp_path):
+    made = exports["other"]
+    twice = [card_of(pretrained.export(made.run, "other", tmp_path)) for _ in range(2)]
+    assert twice[0] == twice[1] == card_of(made.folder)
+
+
+# ------------------------------------------------------------------------------------------- what is shipped
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_shipped_weights_are_whole_and_small(folder):
+    found = load(folder)
+    for file, digest in found.card["sha256"].items():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest, file
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= 15e6
+    assert len(found.film) == len(found.card["film"]["steps"]) and found.log[-1]["step"] == found.card["steps"]
+    images = found.generator(training.draw_z(8, found.card["z_dim"], found.card["prior"]))
+    assert images.isfinite().all() and images.std(0).mean() > 0.1, "no two samples are alike"
