@@ -1,4 +1,4 @@
-"""One door to every set of images that a DCGAN can be trained on: drawn rooms, a folder, LSUN, CelebA.
+"""One door to every set of images that a DCGAN can be trained on: drawn rooms and faces, a folder, LSUN, CelebA.
 
 The paper (section 4) trains on LSUN bedrooms and on faces, without augmentation. Here each picture is scaled
 until its shorter side fits, cut to the square in its middle, and kept as bytes in the user's cache: decoding
@@ -24,17 +24,19 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from dcgan_book import rooms
+from dcgan_book import faces, rooms
 from dcgan_book.cache import atomic_write, cache_dir
+from dcgan_book.world import SIZE
 
 VERSION = 1  # part of the cache's name: raise it whenever the same file would give other bytes
-ROOMS = 60_000  # images that plain "rooms" stands for
+WORLDS = {"rooms": rooms, "faces": faces}
+DRAWN = 60_000  # images that plain "rooms" or "faces" stands for
 MOST_UNREADABLE = 0.05  # share of images that may be skipped
 BLOCK = 1024  # images decoded between two notes of how far we are; bounds the memory
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SLACK = 2**18  # bytes at the end of an LMDB that may rightly never have been written
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-ALLOWED = "give rooms, rooms:N, a folder of images, lsun:PATH[:category] or celeba:PATH"
+ALLOWED = "give rooms[:N], faces[:N], a folder of images, lsun:PATH[:category] or celeba:PATH"
 
 
 class DataError(ValueError):
@@ -45,7 +47,7 @@ class DataError(ValueError):
 class Dataset:
     """Images to train on.
 
-    images: uint8 (n, size, size, 3), a read-only memory map unless the set is a small one of rooms.
+    images: uint8 (n, size, size, 3), a read-only memory map unless the set is a small drawn one.
     name: a short name of the set. skipped: names of the images that could not be read.
     """
 
@@ -67,10 +69,11 @@ class _Source:
 def load(spec, size=64, limit=None, progress=True):
     """Load the images that `spec` names, decoding them into the user's cache if they are not there yet.
 
-    spec: "rooms" (60,000 drawn rooms, seeds 0 and up) or "rooms:N"; a folder, with its subfolders, of JPEG,
-    PNG, WebP, BMP or GIF in any mode; "lsun:PATH" or "lsun:PATH:category" (the LMDB as distributed, bedroom's
-    training images by default; PATH is the folder with `bedroom_train_lmdb`, or that itself); "celeba:PATH"
-    (laid out as by torchvision; the training split of the aligned images). A folder named rooms is "./rooms".
+    spec: "rooms" or "faces" (60,000 drawn ones, seeds 0 and up), "rooms:N" or "faces:N"; a folder, with its
+    subfolders, of JPEG, PNG, WebP, BMP or GIF in any mode; "lsun:PATH" or "lsun:PATH:category" (the LMDB as
+    distributed, bedroom's training images by default; PATH is the folder with `bedroom_train_lmdb`, or that
+    itself); "celeba:PATH" (laid out as by torchvision; the training split of the aligned images). A folder named
+    rooms is "./rooms".
     size: pixels a side. limit: only the first so many images. progress: print what is decoded, show a bar.
     Returns a `Dataset`, in the order of the names, of LSUN's keys or of CelebA's list.
     Raises DataError, with one line, for a spec that cannot be followed, for more than 5 % unreadable images,
@@ -81,8 +84,8 @@ def load(spec, size=64, limit=None, progress=True):
         raise DataError(f"size {size}, limit {limit}: both are whole numbers >= 1, and limit may be None")
     kind, _, rest = spec.partition(":")
     try:
-        if kind == "rooms":
-            return _rooms(spec, size, limit, progress)
+        if kind in WORLDS:
+            return _drawn(spec, kind, size, limit, progress)
         if kind == "lsun":
             source = _lsun(rest, limit)
         elif kind == "celeba":
@@ -99,14 +102,14 @@ def load(spec, size=64, limit=None, progress=True):
 # ---------------------------------------------------------------------------------------------- sources
 
 
-def _rooms(spec, size, limit, progress):
-    match = re.fullmatch(r"rooms(?::0*([1-9]\d*))?", spec)
+def _drawn(spec, kind, size, limit, progress):
+    match = re.fullmatch(kind + r"(?::0*([1-9]\d*))?", spec)
     if not match:
-        raise DataError(f"data {spec!r}: write rooms:N with a whole number N >= 1, for example rooms:1000")
-    if size != rooms.SIZE:
-        raise DataError(f"size {size}: rooms are drawn at {rooms.SIZE} pixels only; a folder can be any size")
-    n = int(match[1] or ROOMS)
-    return Dataset(rooms.dataset(min(n, limit or n), progress=progress).images, "rooms", [])
+        raise DataError(f"data {spec!r}: write {kind}:N with a whole number N >= 1, for example {kind}:1000")
+    if size != SIZE:
+        raise DataError(f"size {size}: {kind} are drawn at {SIZE} pixels only; a folder can be any size")
+    n = int(match[1] or DRAWN)
+    return Dataset(WORLDS[kind].dataset(min(n, limit or n), progress=progress).images, kind, [])
 
 
 def _folder(spec, limit):

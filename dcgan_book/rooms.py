@@ -10,21 +10,14 @@ noise of its own. Sampling uses `random.Random` and drawing uses only exact arit
 gives the same bytes everywhere.
 """
 
-import colorsys
 import random
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
-from PIL import Image, ImageDraw
-from tqdm.auto import tqdm
 
-from dcgan_book.cache import atomic_write, cache_dir
+from dcgan_book import world
+from dcgan_book.world import CIRCLE, SIZE, dim, hsv, mix
 
 VERSION = 1  # part of the cache's name: raise it whenever a seed's bytes change
-SIZE = 64  # pixels
-SCALE = 4  # drawn this much larger, then averaged
 SURFACES = ("wall", "floor", "ceiling")
 OBJECTS = ("bed", "window", "curtain", "lamp", "nightstand", "tv", "door", "picture", "mirror", "rug")
 LABELS = SURFACES + OBJECTS  # a label map holds indices into this
@@ -77,41 +70,16 @@ HEIGHT, DEPTH, BED_LENGTH = 2.5, 4.0, 2.0  # metres
 NIGHT = 0.3  # share of rooms at night
 
 
-@dataclass(frozen=True)
-class Room:
-    """One drawn bedroom.
+class Room(world.Drawing):
+    """One drawn bedroom: `image`, `factors` (every entry of `FACTORS`), `labels` and `masks`."""
 
-    image: uint8 (64, 64, 3). factors: name to value, every entry of `FACTORS`. labels: uint8 (64, 64), for each
-    pixel the index in `LABELS` of what covers most of it.
-    """
-
-    image: np.ndarray
-    factors: dict
-    labels: np.ndarray
-
-    @property
-    def masks(self):
-        """Visible pixels of each object: name to bool (64, 64); all False where the object is absent."""
-        return {name: self.labels == LABELS.index(name) for name in OBJECTS}
+    LABELS, OBJECTS = LABELS, OBJECTS
 
 
-@dataclass(frozen=True)
-class Rooms:
-    """Many drawn bedrooms.
+class Rooms(world.Drawings):
+    """Many drawn bedrooms: `images`, `labels`, `factors`, and `mask(name)`."""
 
-    images: uint8 (n, 64, 64, 3). labels: uint8 (n, 64, 64), indices into `LABELS`. factors: name to array (n,).
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    factors: dict
-
-    def __len__(self):
-        return len(self.images)
-
-    def mask(self, name):
-        """Visible pixels of one object in every room: bool (n, 64, 64)."""
-        return np.asarray(self.labels) == LABELS.index(name)
+    LABELS = LABELS
 
 
 def sample(seed):
@@ -154,7 +122,7 @@ def draw(seed, paint=None, **factors):
     >>> room.image.shape, bool(room.masks["window"].any())
     ((64, 64, 3), True)
     """
-    _check(factors)
+    world.check(factors, FACTORS, RANGES, _options)
     factors = sample(seed) | factors
     factors["curtain"] = factors["curtain"] and factors["window"]
     image, labels = _render(factors, paint or {})
@@ -167,80 +135,29 @@ def dataset(n, seed=0, workers=None, progress=True):
     workers: processes to draw with (all cores by default). progress: show a bar while drawing.
     Returns `Rooms`; arrays from the cache are memory-mapped and read-only. Raises ValueError if n < 1.
     """
-    if n < 1:
-        raise ValueError(f"n {n}: ask for at least one room")
-    if n < 1000:
-        return _stack(_block(seed, n))
-    folder = cache_dir() / f"rooms-v{VERSION}-{seed}-{n}"
-    if not folder.exists():
-        with atomic_write(folder) as temporary:
-            _draw_to(temporary, n, seed, workers, progress)
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-    return Rooms(arrays.pop("images"), arrays.pop("labels"), {name: arrays[name] for name in FACTORS})
-
-
-def _draw_to(folder, n, seed, workers, progress, block=250):
-    """Fill `folder` with one .npy per array, drawn in blocks by worker processes."""
-    folder = Path(folder)
-    folder.mkdir()
-    maps = {}
-    starts = range(0, n, block)
-    tasks = (delayed(_block)(seed + start, min(block, n - start)) for start in starts)
-    blocks = Parallel(n_jobs=workers or -1, return_as="generator")(tasks)
-    with tqdm(total=n, desc="drawing rooms", unit="room", disable=not progress) as bar:
-        for start, arrays in zip(starts, blocks, strict=True):
-            for name, array in arrays.items():
-                if name not in maps:
-                    maps[name] = np.lib.format.open_memmap(
-                        folder / f"{name}.npy", "w+", array.dtype, (n, *array.shape[1:])
-                    )
-                maps[name][start : start + len(array)] = array
-            bar.update(len(arrays["images"]))
-    for array in maps.values():
-        array.flush()
+    return _stack(world.dataset("room", VERSION, _block, n, seed, workers, progress))
 
 
 def _block(seed, n):
-    """Rooms `seed` to `seed + n - 1` as name to array. Texts get a fixed width, so that blocks fit together."""
-    rooms = [draw(seed + i) for i in range(n)]
-    arrays = {"images": np.stack([r.image for r in rooms]), "labels": np.stack([r.labels for r in rooms])}
-    for name in FACTORS:
-        values = [room.factors[name] for room in rooms]
-        arrays[name] = np.array(values, dtype="U12" if isinstance(values[0], str) else None)
-    return arrays
+    return world.block(draw, seed, n)
 
 
 def _stack(arrays):
-    return Rooms(arrays.pop("images"), arrays.pop("labels"), arrays)
+    return Rooms(arrays["images"], arrays["labels"], {name: arrays[name] for name in FACTORS})
 
 
-def _check(factors):
-    for name, value in factors.items():
-        if name not in FACTORS:
-            raise ValueError(f"factor {name!r} does not exist; there are: {', '.join(FACTORS)}")
-        if name in RANGES:
-            low, high = RANGES[name]
-            good, allowed = low <= value <= high, f"{low} to {high}"
-        else:
-            options = CHOICES.get(name) or (PLACES if name.endswith("_place") else (True, False))
-            good, allowed = value in options, ", ".join(map(str, dict.fromkeys(options)))
-        if not good:
-            raise ValueError(f"factor {name} cannot be {value!r}; it can be: {allowed}")
+def _options(name):
+    return CHOICES.get(name) or (PLACES if name.endswith("_place") else (True, False))
 
 
 # ---------------------------------------------------------------------------------------------- drawing
 
 
-class _Canvas:
-    """A picture in colour and in label numbers, drawn together through one camera."""
+class _Canvas(world.Canvas):
+    """A picture seen through one camera."""
 
     def __init__(self, factors, paint):
-        side = SIZE * SCALE
-        self.paint = paint
-        self.colour_image = Image.new("RGB", (side, side))
-        self.label_image = Image.new("L", (side, side))
-        self._colour = ImageDraw.Draw(self.colour_image)
-        self._label = ImageDraw.Draw(self.label_image)
+        super().__init__(LABELS, paint)
         self.half = factors["room_width"] / 2
         self.camera_x = factors["camera_x"] * factors["room_width"]
         self.camera_y = factors["camera_height"]
@@ -256,17 +173,15 @@ class _Canvas:
         return SIZE / 2 + self.focal * x / z, self.horizon - self.focal * y / z
 
     def polygon(self, name, points, colour):
-        corners = [tuple(int(SCALE * c + 0.5) for c in self.project(p)) for p in points]
-        self._colour.polygon(corners, fill=self.paint.get(name) or _rgb(colour))
-        self._label.polygon(corners, fill=LABELS.index(name))
+        self.fill(name, [tuple(int(world.SCALE * c + 0.5) for c in self.project(p)) for p in points], colour)
 
     def box(self, name, x, y, z, colour):
         """The faces of a box that the camera sees; x, y and z are (low, high)."""
         (x0, x1), (y0, y1), (z0, z1) = x, y, z
         side = x0 if x0 > self.camera_x else x1
-        self.polygon(name, [(side, y0, z0), (side, y1, z0), (side, y1, z1), (side, y0, z1)], _dim(colour, 0.72))
+        self.polygon(name, [(side, y0, z0), (side, y1, z0), (side, y1, z1), (side, y0, z1)], dim(colour, 0.72))
         self.polygon(name, [(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], colour)
-        self.polygon(name, [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)], _dim(colour, 0.84))
+        self.polygon(name, [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)], dim(colour, 0.84))
 
     def on_wall(self, place):
         """A function from (u right, v up), in metres about the place's middle and the floor, to the room."""
@@ -283,22 +198,6 @@ class _Canvas:
         self.polygon(name, [wall(u0, v0), wall(u1, v0), wall(u1, v1), wall(u0, v1)], colour)
 
 
-def _rgb(colour):
-    return tuple(int(255 * min(max(c, 0.0), 1.0) + 0.5) for c in colour)
-
-
-def _dim(colour, factor):
-    return tuple(c * factor for c in colour)
-
-
-def _mix(a, b, share):
-    return tuple(p + (q - p) * share for p, q in zip(a, b))
-
-
-def _hsv(hue, saturation, brightness):
-    return colorsys.hsv_to_rgb(hue % 1.0, saturation, brightness)
-
-
 def _render(f, paint):
     """Factors to image uint8 (64, 64, 3) and labels uint8 (64, 64)."""
     canvas = _Canvas(f, paint)
@@ -311,14 +210,7 @@ def _render(f, paint):
     _bedside(canvas, f)
     _bed(canvas, f)
 
-    image = np.asarray(canvas.colour_image.reduce(SCALE), dtype=np.float32)
-    numbers = np.asarray(canvas.label_image).reshape(SIZE, SCALE, SIZE, SCALE).swapaxes(1, 2).reshape(SIZE * SIZE, -1)
-    counts = np.bincount(
-        (np.arange(SIZE * SIZE)[:, None] * len(LABELS) + numbers).ravel(), minlength=SIZE * SIZE * len(LABELS)
-    ).reshape(SIZE, SIZE, len(LABELS))
-    if not paint:
-        image = np.minimum(image * _light(canvas, f, counts), 255)
-    return (image + 0.5).astype(np.uint8), counts.argmax(axis=2).astype(np.uint8)
+    return canvas.develop(lambda counts: _light(canvas, f, counts))
 
 
 def _light(canvas, f, counts):
@@ -332,7 +224,7 @@ def _light(canvas, f, counts):
 
     level = 0.66 + 0.22 * day
     light = np.empty((SIZE, SIZE, 3), np.float32)
-    light[:] = _mix((level * 1.03, level * 0.98, level * 0.92), (level, level, level * 1.01), day)
+    light[:] = mix((level * 1.03, level * 0.98, level * 0.92), (level, level, level * 1.01), day)
     shining = np.zeros((SIZE, SIZE, 1), np.float32)
     if f["window"]:
         light = light + 0.30 * day * near(canvas.on_wall(f["window_place"])(0, 1.5), 22)
@@ -341,49 +233,49 @@ def _light(canvas, f, counts):
         glow = np.array((0.42, 0.33, 0.17), np.float32)
         light = light + glow * near(_lamp_centre(canvas, f), 13)
         shining = shining + counts[..., [LABELS.index("lamp")]]
-    shining /= SCALE * SCALE
+    shining /= world.SCALE * world.SCALE
     return light * (1 - shining) + shining
 
 
 def _draw_box(canvas, f):
     """Walls, floor and ceiling. They reach from the back wall to just before the camera."""
     half, near = canvas.half, 0.6
-    wall = _hsv(f["wall_hue"], f["wall_saturation"], f["wall_brightness"])
-    floor = _hsv(f["floor_hue"], 0.48, f["floor_brightness"])
-    ceiling = _mix(wall, (0.97, 0.97, 0.95), 0.75)
+    wall = hsv(f["wall_hue"], f["wall_saturation"], f["wall_brightness"])
+    floor = hsv(f["floor_hue"], 0.48, f["floor_brightness"])
+    ceiling = mix(wall, (0.97, 0.97, 0.95), 0.75)
     left, right = (-half, -half), (half, half)
     for (x0, x1), shade in ((left, 0.86), (right, 0.92)):
         for y0, y1, dado in ((0, 0.85, 0.82 if f["wall_style"] == "dado" else 1.0), (0.85, HEIGHT, 1.0)):
             corners = [(x0, y0, near), (x1, y1, near), (x1, y1, DEPTH), (x0, y0, DEPTH)]
-            canvas.polygon("wall", corners, _dim(wall, shade * dado))
+            canvas.polygon("wall", corners, dim(wall, shade * dado))
     canvas.polygon("wall", [(-half, 0, DEPTH), (half, 0, DEPTH), (half, HEIGHT, DEPTH), (-half, HEIGHT, DEPTH)], wall)
     if f["wall_style"] == "dado":
         dado = [(-half, 0, DEPTH), (half, 0, DEPTH), (half, 0.85, DEPTH), (-half, 0.85, DEPTH)]
-        canvas.polygon("wall", dado, _dim(wall, 0.82))
+        canvas.polygon("wall", dado, dim(wall, 0.82))
     canvas.polygon("ceiling", [(-half, HEIGHT, near), (half, HEIGHT, near), (half, HEIGHT, DEPTH),
                                (-half, HEIGHT, DEPTH)], ceiling)  # fmt: skip
     planks = 8
     for i in range(planks):
         x0, x1 = half * (2 * i / planks - 1), half * (2 * (i + 1) / planks - 1)
         shade = 0.88 if f["floor_style"] == "planks" and i % 2 else 1.0
-        canvas.polygon("floor", [(x0, 0, near), (x1, 0, near), (x1, 0, DEPTH), (x0, 0, DEPTH)], _dim(floor, shade))
+        canvas.polygon("floor", [(x0, 0, near), (x1, 0, near), (x1, 0, DEPTH), (x0, 0, DEPTH)], dim(floor, shade))
 
 
 def _window(canvas, f, wall):
     wide = (0.68 if f["window_place"].startswith("back") else 0.52) * f["window_size"]
     low, high = 1.50 - 0.66 * f["window_size"], 1.50 + 0.66 * f["window_size"]
     day = f["daylight"]
-    sky_high = _mix((0.10, 0.15, 0.40), (0.42, 0.68, 0.98), day)
-    sky_low = _mix((0.26, 0.30, 0.56), (0.88, 0.95, 1.00), day)
-    hill = _mix((0.07, 0.10, 0.20), (0.42, 0.66, 0.36), day)
-    frame = _mix((0.70, 0.70, 0.76), (0.98, 0.98, 0.98), day)
+    sky_high = mix((0.10, 0.15, 0.40), (0.42, 0.68, 0.98), day)
+    sky_low = mix((0.26, 0.30, 0.56), (0.88, 0.95, 1.00), day)
+    hill = mix((0.07, 0.10, 0.20), (0.42, 0.66, 0.36), day)
+    frame = mix((0.70, 0.70, 0.76), (0.98, 0.98, 0.98), day)
     canvas.panel("window", wall, (-wide, wide), (low, high), frame)
     inside = 0.09
     bottom, top = low + inside, high - inside
     bands = 5
     for i in range(bands):
         v = bottom + (top - bottom) * i / bands, bottom + (top - bottom) * (i + 1) / bands
-        colour = hill if i == 0 else _mix(sky_low, sky_high, (i - 1) / (bands - 2))
+        colour = hill if i == 0 else mix(sky_low, sky_high, (i - 1) / (bands - 2))
         canvas.panel("window", wall, (inside - wide, wide - inside), v, colour)
     uprights = {"cross": (0.0,), "sash": (), "triple": (-wide / 3, wide / 3)}[f["window_style"]]
     for u in uprights:
@@ -395,7 +287,7 @@ def _window(canvas, f, wall):
 
 
 def _curtain(canvas, f, wall, wide, low, high):
-    colour = _hsv(f["curtain_hue"], 0.55, 0.80)
+    colour = hsv(f["curtain_hue"], 0.55, 0.80)
     covers = 0.06 if f["curtain_style"] == "open" else 0.24  # metres of the window on each side
     folds = 4
     outer, inner = wide + 0.22, wide - covers
@@ -403,7 +295,7 @@ def _curtain(canvas, f, wall, wide, low, high):
         for i in range(folds):
             a, b = (outer + (inner - outer) * (i + j) / folds for j in (0, 1))
             u = (side * a, side * b) if side * a < side * b else (side * b, side * a)
-            canvas.panel("curtain", wall, u, (low - 0.12, high + 0.10), _dim(colour, 0.80 if i % 2 else 1.0))
+            canvas.panel("curtain", wall, u, (low - 0.12, high + 0.10), dim(colour, 0.80 if i % 2 else 1.0))
     canvas.panel("curtain", wall, (-wide - 0.27, wide + 0.27), (high + 0.08, high + 0.15), (0.30, 0.22, 0.16))
 
 
@@ -413,7 +305,7 @@ def _door(canvas, f, wall):
     canvas.panel("door", wall, (-0.50, 0.50), (0.0, 2.08), trim)
     canvas.panel("door", wall, (-0.43, 0.43), (0.0, 2.00), colour)
     for v in ((0.25, 0.88), (1.12, 1.80)):
-        canvas.panel("door", wall, (-0.26, 0.26), v, _dim(colour, 0.82))
+        canvas.panel("door", wall, (-0.26, 0.26), v, dim(colour, 0.82))
     canvas.panel("door", wall, (0.29, 0.39), (0.94, 1.06), (0.95, 0.80, 0.30))
 
 
@@ -430,7 +322,7 @@ def _tv(canvas, f, wall):
 def _mirror(canvas, f, wall):
     middle = 1.50
     for scale, colour in ((1.0, (0.78, 0.58, 0.22)), (0.80, (0.74, 0.84, 0.88))):
-        ring = [wall(0.42 * scale * c, middle + 0.56 * scale * s) for c, s in _CIRCLE]
+        ring = [wall(0.42 * scale * c, middle + 0.56 * scale * s) for c, s in CIRCLE]
         canvas.polygon("mirror", ring, colour)
     streak = [wall(-0.12, middle + 0.36), wall(0.10, middle + 0.36), wall(-0.04, middle - 0.36),
               wall(-0.24, middle - 0.20)]  # fmt: skip
@@ -440,7 +332,7 @@ def _mirror(canvas, f, wall):
 def _picture(canvas, f, wall):
     wide, tall = (0.48, 0.36) if f["picture_style"] == "landscape" else (0.36, 0.46)
     middle = 1.58
-    paper, ink = _hsv(f["picture_hue"], 0.25, 0.95), _hsv(f["picture_hue"] + 0.45, 0.75, 0.65)
+    paper, ink = hsv(f["picture_hue"], 0.25, 0.95), hsv(f["picture_hue"] + 0.45, 0.75, 0.65)
     for border, colour in ((0.0, (0.30, 0.18, 0.08)), (0.08, (0.96, 0.94, 0.88)), (0.14, paper)):
         canvas.panel("picture", wall, (border - wide, wide - border), (middle - tall + border, middle + tall - border),
                      colour)  # fmt: skip
@@ -457,15 +349,15 @@ def _bed_x(canvas, f):
 
 
 def _wood(f):
-    return _mix((0.24, 0.13, 0.07), (0.72, 0.52, 0.32), f["wood"])
+    return mix((0.24, 0.13, 0.07), (0.72, 0.52, 0.32), f["wood"])
 
 
 def _rug(canvas, f):
     x0, x1 = _bed_x(canvas, f)
-    colour = _hsv(f["rug_hue"], 0.50, 0.72)
+    colour = hsv(f["rug_hue"], 0.50, 0.72)
     for border, shade in ((0.0, 0.70), (0.10, 1.0)):
         x, z = (x0 - 0.55 + border, x1 + 0.55 - border), (1.55 + border, 3.0 - border)
-        canvas.polygon("rug", [(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])], _dim(colour, shade))
+        canvas.polygon("rug", [(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])], dim(colour, shade))
 
 
 def _bedside_x(canvas, f):
@@ -501,8 +393,8 @@ def _bed(canvas, f):
     x0, x1 = _bed_x(canvas, f)
     head, foot = DEPTH - 0.06, DEPTH - 0.06 - BED_LENGTH
     wood = _wood(f)
-    cover = _hsv(f["bed_hue"], 0.30 + 0.45 * f["bed_tone"], 0.92 - 0.34 * f["bed_tone"])
-    accent = _hsv(f["bed_hue"] + 0.4, 0.35, 0.90)
+    cover = hsv(f["bed_hue"], 0.30 + 0.45 * f["bed_tone"], 0.92 - 0.34 * f["bed_tone"])
+    accent = hsv(f["bed_hue"] + 0.4, 0.35, 0.90)
     wall = lambda u, v: (u, v, head)  # noqa: E731
     if f["headboard"] == "bars":
         for i in range(6):
@@ -513,7 +405,7 @@ def _bed(canvas, f):
         canvas.panel("bed", wall, (x0 - 0.03, x1 + 0.03), (0.2, 0.98), wood)
     if f["headboard"] == "arch":
         half = (x1 - x0) / 2 + 0.03
-        canvas.polygon("bed", [wall((x0 + x1) / 2 + half * c, 0.97 + 0.30 * s) for c, s in _CIRCLE if s >= 0], wood)
+        canvas.polygon("bed", [wall((x0 + x1) / 2 + half * c, 0.97 + 0.30 * s) for c, s in CIRCLE if s >= 0], wood)
 
     canvas.box("bed", (x0, x1), (0.0, 0.26), (foot, head), wood)
     canvas.box("bed", (x0 + 0.02, x1 - 0.02), (0.26, 0.52), (foot, head), (0.95, 0.94, 0.92))
@@ -536,12 +428,3 @@ def _bed(canvas, f):
 
 
 _DRAW = {"door": _door, "window": _window, "tv": _tv, "mirror": _mirror, "picture": _picture}
-
-# 32 points of the unit circle from (1, 0) on, made by exact arithmetic: tangent of half the angle, in steps
-_QUARTER = [((1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)) for t in (0, 0.1, 0.2, 0.31, 0.42, 0.55, 0.7, 0.84)]
-_CIRCLE = (
-    _QUARTER
-    + [(-s, c) for c, s in _QUARTER]
-    + [(-c, -s) for c, s in _QUARTER]
-    + [(s, -c) for c, s in _QUARTER]
-)

@@ -726,9 +726,9 @@ def main(arguments=None):
 
 
 def _kind(spec):
-    """What a run on `spec` is called: rooms, lsun, celeba, or the folder's own name."""
+    """What a run on `spec` is called: rooms, faces, lsun, celeba, or the folder's own name."""
     kind = spec.partition(":")[0]
-    return kind if kind in ("rooms", "lsun", "celeba") else Path(spec).expanduser().resolve().name
+    return kind if kind in ("rooms", "faces", "lsun", "celeba") else Path(spec).expanduser().resolve().name
 
 
 @contextlib.contextmanager
@@ -767,7 +767,7 @@ def _parser():
         group.add_argument(flag, help=text, **options)
 
     run = parser.add_argument_group("the run")
-    add(run, "--data", "rooms, rooms:N, a folder of images, lsun:PATH[:category] or celeba:PATH")
+    add(run, "--data", "rooms[:N], faces[:N], a folder of images, lsun:PATH[:category] or celeba:PATH")
     add(run, "--limit", "use only the first N images", type=int, metavar="N")
     add(run, "--out", "folder of the run (default: runs/ and the name of the data)", metavar="FOLDER")
     add(run, "--steps", "batches, each one step of D and one of G", metavar="N")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets, transforms
 
-from dcgan_book import data, rooms
+from dcgan_book import data, faces, rooms
 
 RED, GREEN, BLUE = (220, 30, 30), (30, 200, 30), (30, 30, 220)
 
@@ -215,10 +215,12 @@ def test_celeba_without_images_or_list_says_what_to_do(tmp_path):
     refuses(f"celeba:{tmp_path}", "list_eval_partition.txt, which names the training images")
 
 
-def test_rooms_are_the_worlds():
-    assert (load("rooms:20").images == rooms.dataset(20).images).all()
-    assert (load("rooms", limit=5).images == rooms.dataset(5).images).all()
-    assert len(load("rooms:3", limit=5).images) == 3
+@pytest.mark.parametrize("name, world", [("rooms", rooms), ("faces", faces)])
+def test_rooms_and_faces_are_the_worlds(name, world):
+    loaded = load(f"{name}:20")
+    assert (loaded.images == world.dataset(20).images).all() and loaded.name == name
+    assert (load(name, limit=5).images == world.dataset(5).images).all()
+    assert len(load(f"{name}:3", limit=5).images) == 3
 
 
 # ------------------------------------------------------------------------------------------------ faults
@@ -231,16 +233,17 @@ def refuses(spec, pattern, **options):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["rooms:", "rooms:0", "rooms:many", "rooms:-3", "lsun:", "missing", "web:x"])
+@pytest.mark.parametrize("spec", ["rooms:", "rooms:0", "rooms:many", "faces:-3", "lsun:", "missing", "web:x"])
 def test_an_unknown_spec_is_named_with_what_is_allowed(spec):
     message = refuses(spec, re.escape(repr(spec)))
-    assert any(hint in message for hint in ("give rooms, rooms:N, a f", "write rooms:N", "write lsun:PATH"))
+    assert any(hint in message for hint in ("give rooms[:N], faces[:N], a f", "write rooms:N", "write faces:N", "write lsun:PATH"))
 
 
 def test_a_folder_without_images_and_impossible_sizes_are_refused(pictures):
     (pictures / "notes.txt").write_text("no image")
     refuses(pictures, "holds no images .*jpg.*give rooms")
-    refuses("rooms:5", "size 32: rooms are drawn at 64 pixels", size=32)
+    for world in ("rooms", "faces"):
+        refuses(f"{world}:5", f"size 32: {world} are drawn at 64 pixels", size=32)
     for options in ({"size": 0}, {"limit": 0}):
         refuses("rooms:5", "whole numbers >= 1", **options)
 

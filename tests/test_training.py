@@ -799,7 +799,8 @@ def test_every_precision_trains(images):
 
 
 @pytest.mark.parametrize(
-    "spec, name", [("rooms", "rooms"), ("rooms:12", "rooms"), ("lsun:a/b", "lsun"), ("a/photos/", "photos")]
+    "spec, name",
+    [("rooms", "rooms"), ("rooms:12", "rooms"), ("faces:9", "faces"), ("lsun:a/b", "lsun"), ("a/photos/", "photos")],
 )
 def test_a_run_is_called_after_its_data(spec, name):
     assert training._kind(spec) == name
