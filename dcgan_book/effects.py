@@ -1,0 +1,147 @@
+"""What an edit of the generator does, measured on the same latents before and after (paper, section 6.3.1).
+
+An instrument is anything with `.presence(images)`, a dict from names to bool (n,), and `.segment(images)`, label
+maps (n, 64, 64) of indices into `rooms.LABELS`; images are on the model's device.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from dcgan_book.hooks import ablate
+from dcgan_book.rooms import LABELS
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Images of some latents, and what instrument and discriminator (`logits`, None without one) say of each."""
+
+    images: torch.Tensor
+    present: dict
+    labels: torch.Tensor
+    logits: torch.Tensor | None
+
+
+@torch.no_grad()
+def observe(model, z, instrument, discriminator=None, batch=128):
+    """Generates and looks, with whatever edits of the model are in force; see `Observed`.
+
+    With batch statistics `batch` matters, and a last, smaller one has noisier statistics.
+    """
+    images, present, labels, logits = [], [], [], []
+    for part in _images(model, z, batch):
+        images.append(part.cpu())
+        present.append({name: torch.as_tensor(found).cpu() for name, found in instrument.presence(part).items()})
+        labels.append(_labels(instrument, part))
+        if discriminator is not None:
+            logits.append(discriminator(part).cpu())
+    names = present[0]
+    return Observed(
+        torch.cat(images),
+        {name: torch.cat([found[name] for found in present]) for name in names},
+        torch.cat(labels),
+        torch.cat(logits) if logits else None,
+    )
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """The same latents before and after an edit, image by image, so that intervals can be had of everything.
+
+    `before` and `after` are `Observed`. `inside`, (n,), is the mean change of a colour, on [-1, 1], where `target`
+    was before, NaN in images without; `outside`, (n,), that in the rest of the image. `instead`, (n, labels), counts
+    the pixels that were the target's, by what they became.
+    """
+
+    target: str
+    before: Observed
+    after: Observed
+    inside: torch.Tensor
+    outside: torch.Tensor
+    instead: torch.Tensor
+
+    def pixels(self, when="before"):
+        """Pixels of the target in each image, (n,), `when` "before" or "after"."""
+        return (getattr(self, when).labels == LABELS.index(self.target)).sum((1, 2))
+
+    def summary(self):
+        """The main rows as plain numbers.
+
+        `left` is the share of images with the target that kept it, `new` that of the others which got one;
+        `pixels_left` is the ratio of its pixels; `lost` has for every other object by how much the share of images
+        with it fell; `inside` and `outside` are mean changes in images with the target;
+        `instead` has shares of the pixels that were its own; `logit` is the mean change of D's.
+        """
+        had, has = self.before.present[self.target], self.after.present[self.target]
+        changed = had & self.inside.isfinite()
+        instead = self.instead.sum(0) / self.instead.sum()
+        rows = {
+            "images": len(had),
+            "left": has[had].float().mean(),
+            "new": has[~had].float().mean(),
+            "pixels_left": self.pixels("after").sum() / self.pixels().sum(),
+            "lost": {
+                name: (found.float().mean() - self.after.present[name].float().mean()).item()
+                for name, found in self.before.present.items()
+                if name != self.target
+            },
+            "inside": self.inside[changed].mean(),
+            "outside": self.outside[changed].mean(),
+            "instead": dict(zip(LABELS, instead.tolist(), strict=True)),
+        }
+        if self.before.logits is not None:
+            rows["logit"] = (self.after.logits - self.before.logits).mean()
+        return {name: row.item() if isinstance(row, torch.Tensor) else row for name, row in rows.items()}
+
+
+def compare(before, after, target="window"):
+    """The `Scorecard` of two `Observed` of the same latents."""
+    was = before.labels == LABELS.index(target)
+    change = (after.images - before.images).abs().mean(1)
+    inside, outside = ((change * where).sum((1, 2)) / where.sum((1, 2)) for where in (was, ~was))
+    instead = torch.stack([(was & (after.labels == i)).sum((1, 2)) for i in range(len(LABELS))], 1)
+    return Scorecard(target, before, after, inside, outside, instead)
+
+
+def scorecard(
+    model, z, stage, units, instrument, target="window", discriminator=None, batch=128, before=None, **options
+):
+    """What is lost without some units, on given latents, the same before and after; see `Scorecard`.
+
+    Arguments: `z`, (n, z_dim), fresh ones; `before`, the `observe` of them, where it has been made already;
+    `options` are those of `ablate`. For "mean" give the units' means over many z's as `value`, or it is each batch's.
+    """
+    if before is None:
+        before = observe(model, z, instrument, discriminator, batch)
+    with ablate(model, stage, units, **options):
+        after = observe(model, z, instrument, discriminator, batch)
+    return compare(before, after, target)
+
+
+def direct_effect(model, stage, z, instrument, target="window", batch=128, **options):
+    """What each unit does alone: the share of the picture that `target` loses without it, mean over z, (units,).
+
+    `options` are those of `ablate`. It takes a pass through the model and the instrument for every unit.
+    """
+
+    def area():
+        labels = [_labels(instrument, images) for images in _images(model, z, batch)]
+        return (torch.cat(labels) == LABELS.index(target)).float().mean()
+
+    before, without = area(), []
+    for unit in range(model.stages[stage][0].out_channels):
+        with ablate(model, stage, [unit], **options):
+            without.append(area())
+    return before - torch.stack(without)
+
+
+@torch.no_grad()
+def _images(model, z, batch):
+    """The model's images, batch by batch, on its own device."""
+    device = next(model.parameters()).device
+    for part in z.split(batch):
+        yield model(part.to(device))
+
+
+def _labels(instrument, images):
+    return torch.as_tensor(instrument.segment(images)).cpu().to(torch.uint8)

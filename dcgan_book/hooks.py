@@ -1,0 +1,129 @@
+"""Reading and editing what a network's stages compute, for a while: hooks as context managers.
+
+For chapters 3 and 4 (paper, sections 6.2 and 6.3.1). Stages are named by their resolution, as in `models.py`.
+"After" the ReLU is what a stage gives to the next, "before" it what its activation function is given; the last
+layers' tanh and the discriminator's leaky rectifiers count as ReLU here. When the `with` block ends, however it
+ends, the network computes the bits it computed before.
+"""
+
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def retain(model, *stages, before_relu=False):
+    """Keeps what the named stages compute in a dict, which every forward pass fills anew.
+
+    The tensors, (n, units, h, w), hang in the graph, so gradients flow to them unless the pass was made without.
+    Inside an `ablate` they are read after its edit, around one before it. Raises ValueError for a stage that the
+    network does not have.
+
+    >>> from dcgan_book.models import Generator
+    >>> generator = Generator(width=4)
+    >>> with retain(generator, "8x8") as activations:
+    ...     _ = generator(torch.zeros(2, 100))
+    >>> activations["8x8"].shape
+    torch.Size([2, 16, 8, 8])
+    """
+    kept = {}
+    with ExitStack() as stack:
+        for stage in stages:
+
+            def keep(_layer, _inputs, output, stage=stage):
+                kept[stage] = output
+
+            stack.enter_context(_layer(model, stage, before_relu).register_forward_hook(keep))
+        yield kept
+
+
+@torch.no_grad()
+def activations_of(model, stage, inputs, before_relu=False, batch=128):
+    """What a stage computes for many inputs (latents or images), batch by batch: (n, units, h, w), on the CPU."""
+    device = next(model.parameters()).device
+    found = []
+    with retain(model, stage, before_relu=before_relu) as kept:
+        for part in inputs.split(batch):
+            model(part.to(device))
+            found.append(kept[stage].cpu())
+    return torch.cat(found)
+
+
+@contextmanager
+def ablate(model, stage, units, value=0, region=None, before_relu=False):
+    """Sets feature maps of a stage to a constant in every forward pass (paper, section 6.3.1: to zero, everywhere).
+
+    Arguments: `units`, indices of the maps; `value`, a number, or one for each of `units`, or "mean", each map's
+    own mean over the batch and its locations (for a mean that does not hang on the batch give numbers); `region`,
+    a bool mask (h, w), or (n, h, w) with one for each image, outside which nothing is set; `before_relu`, whether
+    the value goes through the stage's activation function. A value above zero in a region inserts instead
+    (GAN Dissection). Raises ValueError for stages, units, values or regions that do not fit.
+
+    >>> from dcgan_book.models import Generator
+    >>> generator = Generator(width=4)
+    >>> with ablate(generator, "8x8", [0, 3]), retain(generator, "8x8") as activations:
+    ...     _ = generator(torch.zeros(2, 100))
+    >>> activations["8x8"][:, [0, 3]].abs().max().item()
+    0.0
+    """
+    layer = _layer(model, stage, before_relu)
+    count, side = model.stages[stage][0].out_channels, int(stage.split("x")[0])
+    units = torch.as_tensor(units).long().flatten()
+    if len(units) and not 0 <= units.min() <= units.max() < count:
+        raise ValueError(f"units are {units.min()} to {units.max()}; stage {stage} has 0 to {count - 1}")
+    if isinstance(value, str):
+        if value != "mean":
+            raise ValueError(f'value is {value!r}; it is a number, one for each unit, or "mean"')
+    elif (value := torch.as_tensor(value)).shape not in ((), units.shape):
+        raise ValueError(
+            f"value has shape {tuple(value.shape)}; give one number, or one for each of {len(units)} units"
+        )
+    if region is not None:
+        region = torch.as_tensor(region)
+        if region.dtype != torch.bool or region.ndim not in (2, 3) or region.shape[-2:] != (side, side):
+            raise ValueError(
+                f"region is {region.dtype} {tuple(region.shape)}; "
+                f"stage {stage} needs bool ({side}, {side}) or (n, {side}, {side})"
+            )
+
+    def edit(_layer, _inputs, output):
+        index = units.to(output.device)
+        old = output.index_select(1, index)
+        new = old.mean((0, 2, 3)) if isinstance(value, str) else value.to(output).expand(len(units))
+        new = new[:, None, None].expand_as(old)
+        if region is not None:
+            new = torch.where(region.view(-1, 1, side, side).to(output.device), new, old)
+        return output.index_copy(1, index, new)
+
+    with layer.register_forward_hook(edit):
+        yield
+
+
+@contextmanager
+def batch_statistics(model):
+    """BatchNorm normalises by each batch's own statistics, as the authors' code does even when sampling.
+
+    After an ablation it then normalises anew, which fixed statistics don't. The running statistics stand still.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    before = [(norm.training, norm.track_running_stats) for norm in norms]
+    try:
+        for norm in norms:
+            norm.training, norm.track_running_stats = True, False
+        yield
+    finally:
+        for norm, (training, tracking) in zip(norms, before, strict=True):
+            norm.training, norm.track_running_stats = training, tracking
+
+
+def _layer(model, stage, before_relu):
+    """The layer of a stage whose output is what is asked for."""
+    if stage not in model.stages:
+        raise ValueError(f"there is no stage {stage!r}; this network has {', '.join(model.stages)}")
+    layers = model.stages[stage]
+    if not before_relu:
+        return layers
+    if len(layers) == 1:
+        raise ValueError(f"stage {stage} has no activation function, so nothing is before it")
+    return layers[-2]

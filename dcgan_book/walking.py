@@ -1,0 +1,161 @@
+"""Walks through the latent space: lines, arcs, chains, sweeps, grids, and the directions that change most.
+
+For chapter 2 (paper, section 6.1). The walks are functions of tensors alone; their points lie along the second
+last dimension, and leading dimensions are so many walks at once. Latents to walk between come from
+`training.draw_z`.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def line(start, end, steps):
+    """Points on the straight line between two latents (paper, section 6.1), evenly spaced.
+
+    Arguments: `start` and `end`, (..., z_dim); `steps`, how many points, both ends among them. Returns
+    (..., steps, z_dim), whose first and last are the bits of `start` and `end`. Raises ValueError under 2 steps.
+
+    >>> line(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 2.0]), 3).tolist()
+    [[0.0, 0.0], [0.5, 1.0], [1.0, 2.0]]
+    """
+    if steps < 2:
+        raise ValueError(f"a walk of {steps} steps has no two ends; give 2 or more")
+    weight = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None]
+    return torch.lerp(start[..., None, :], end[..., None, :], weight)
+
+
+def arc(start, end, steps):
+    """Points on the arc between two latents: the direction turns at an even pace, the norm grows evenly.
+
+    For latents of one norm this is spherical interpolation (slerp: Shoemake 1985), which keeps that norm. For
+    parallel ones it is the line. Opposite ones have no shortest arc; the one that we take then is arbitrary, but
+    always the same. Arguments, result and errors are those of `line`; a latent of norm 0 raises ValueError.
+    """
+    points = line(start, end, steps)
+    first, last = (point.cpu().double() for point in torch.broadcast_tensors(start, end))  # mps has no double
+    lengths = [point.norm(dim=-1, keepdim=True) for point in (first, last)]
+    if any((length == 0).any() for length in lengths):
+        raise ValueError("an arc between latents needs their directions, and the one with norm 0 has none")
+    first, last = first / lengths[0], last / lengths[1]
+    angle = 2 * torch.atan2((first - last).norm(dim=-1), (first + last).norm(dim=-1))  # exact near 0 and pi too
+    side = last - (first * last).sum(-1, keepdim=True) * first
+    side = torch.where(side.norm(dim=-1, keepdim=True) > 1e-9, side, _axis_apart(first))
+    for _ in range(2):  # once is not enough where `side` was a small difference
+        side = F.normalize(side - (first * side).sum(-1, keepdim=True) * first, dim=-1)
+    weight = torch.linspace(0, 1, steps, dtype=torch.float64)
+    turn = (angle[..., None] * weight)[..., None]
+    direction = turn.cos() * first[..., None, :] + turn.sin() * side[..., None, :]
+    points[..., 1:-1, :] = (line(*lengths, steps) * direction)[..., 1:-1, :].to(points)
+    return points
+
+
+def chain(points, steps, between=line, closed=False):
+    """A walk through several latents: the paper's figure is nine points, with ten steps to the next.
+
+    Arguments: `points`, (..., k, z_dim); `steps` from each point to the next; `between`, line or arc; `closed`,
+    whether it goes on to the first point again. Returns (..., (k - 1) * steps + 1, z_dim), or if closed
+    (..., k * steps, z_dim), a film that runs on without a doubled frame. Point i is entry i * steps, bit for bit.
+    Raises ValueError for fewer than two points.
+    """
+    if points.shape[-2] < 2:
+        raise ValueError(f"a walk through {points.shape[-2]} points leads nowhere; give 2 or more")
+    after = points.roll(-1, -2)
+    legs = between(points, after, steps + 1)[..., :-1, :].flatten(-3, -2)
+    return legs if closed else legs[..., : (points.shape[-2] - 1) * steps + 1, :]
+
+
+def loop(points, steps, between=arc):
+    """A closed `chain`, which ends one step before it began. Arcs keep the prior's norm all the way."""
+    return chain(points, steps, between, closed=True)
+
+
+def sweep(z, coordinate, values):
+    """One coordinate of a latent takes each of `values`, all others stand still.
+
+    Arguments: `z`, (..., z_dim); `coordinate`, its index; `values`, a sequence of numbers. Returns
+    (..., values, z_dim).
+    """
+    values = torch.as_tensor(values, dtype=z.dtype, device=z.device)
+    points = z[..., None, :].repeat_interleave(len(values), -2)
+    points[..., coordinate] = values
+    return points
+
+
+def along(z, direction, amounts):
+    """Steps from a latent along a direction: z + amount * direction, (..., amounts, z_dim); 0 gives z itself.
+
+    Arguments: `z` and `direction`, (..., z_dim); `amounts`, a sequence of numbers.
+    """
+    amounts = torch.as_tensor(amounts, dtype=z.dtype, device=z.device)
+    return z[..., None, :] + amounts[:, None] * direction[..., None, :]
+
+
+def grid(corners, rows, columns):
+    """Latents between four corners, evenly spaced on straight lines.
+
+    Arguments: `corners`, (4, z_dim): top left, top right, bottom left, bottom right. Returns
+    (rows, columns, z_dim), whose corners are `corners` bit for bit. Raises ValueError under 2 rows or columns.
+    """
+    top_left, top_right, bottom_left, bottom_right = corners
+    return line(line(top_left, bottom_left, rows), line(top_right, bottom_right, rows), columns)
+
+
+def crossfade(start, end, steps):
+    """One picture fades into another, pixel by pixel: the control that a walk has to beat.
+
+    `start` and `end` are images (..., channels, height, width). Returns (..., steps, channels, height, width).
+    """
+    return line(start.flatten(-3), end.flatten(-3), steps).unflatten(-1, start.shape[-3:])
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Unit directions in z, (k, z_dim), by how strongly they change the image; see `top_directions`.
+
+    `gains`, (k,), is the length of the image's change for a small step along each, over the step's length.
+    `changes`, (k, ...), is that change with length 1, a picture of its own.
+    """
+
+    directions: torch.Tensor
+    gains: torch.Tensor
+    changes: torch.Tensor
+
+
+def jacobian(function, z, chunk=25):
+    """The derivative of `function` at one latent, exact: one Jacobian-vector product for each coordinate.
+
+    Arguments: `function`, from (n, z_dim) to (n, ...), each entry from its own z alone, as a generator in eval mode
+    does; `z`, (z_dim,); `chunk`, coordinates at a time. Returns (..., z_dim). Raises ValueError for a network in
+    training mode, where BatchNorm lets every image depend on its batch.
+    """
+    if isinstance(function, nn.Module) and function.training:
+        raise ValueError("in training mode an image depends on its whole batch; call .eval() before the Jacobian")
+    columns = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)  # PyTorch about its own import
+        for tangents in torch.eye(len(z), dtype=z.dtype, device=z.device).split(chunk):
+            same = z.repeat(len(tangents), 1)  # a batch of the same z, each with a tangent of its own
+            columns.append(torch.func.jvp(function, (same,), (tangents,))[1].detach())
+    return torch.cat(columns).movedim(0, -1)
+
+
+def top_directions(function, z, k=10, chunk=25):
+    """The `k` directions at `z` in which a small step changes the image most: the SVD of its Jacobian.
+
+    Arguments and errors are those of `jacobian`. Returns `Directions`, the strongest first. A direction's sign
+    means nothing, so its largest number is made positive.
+    """
+    matrix = jacobian(function, z, chunk)
+    left, gains, right = torch.linalg.svd(matrix.flatten(0, -2), full_matrices=False)
+    left, gains, right = left.T[:k], gains[:k], right[:k]
+    sign = right.gather(1, right.abs().argmax(1, keepdim=True)).sign()
+    return Directions(right * sign, gains, (left * sign).unflatten(1, matrix.shape[:-1]))
+
+
+def _axis_apart(direction):
+    """The coordinate axis that `direction` has the smallest share of."""
+    return F.one_hot(direction.abs().argmin(-1), direction.shape[-1]).to(direction.dtype)
