@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from scipy import linalg, stats
 
-from dcgan_book import measure, pretrained, rooms
+from dcgan_book import instruments, measure, pretrained, rooms
 from dcgan_book.measure import MeasureError
 from dcgan_book.models import Generator, initialise
 from dcgan_book.training import recalibrate, to_batch
@@ -230,7 +230,7 @@ def test_nearest_goes_by_features_or_pixels_only(held_out):
 
 
 def blurred(images, sigma):
-    return measure._blur(images, torch.full((len(images),), sigma))
+    return instruments._blur(images, torch.full((len(images),), sigma))
 
 
 def noisy(images, sigma):
@@ -291,7 +291,7 @@ def accuracy(presence, truth):
 
 def overlap(labels, held_out, name):
     index, there = rooms.LABELS.index(name), torch.from_numpy(held_out.mask(name).any((1, 2)))
-    each = measure.intersection_over_union(labels, torch.from_numpy(held_out.labels[: len(labels)]), index)
+    each = instruments.intersection_over_union(labels, torch.from_numpy(held_out.labels[: len(labels)]), index)
     return each[there[: len(labels)]].mean().item()
 
 
@@ -316,7 +316,7 @@ def test_blur_and_noise_cost_little(instrument, held_out, truth, spoil, sigma):
 
 def test_what_is_no_room_has_no_bed(instrument, held_out):
     """In every drawn room there is a bed, so that saying so always would cost nothing above."""
-    shuffled = measure._scramble(to_batch(held_out.images[:200]).contiguous(), random())
+    shuffled = instruments._scramble(to_batch(held_out.images[:200]).contiguous(), random())
     blank = recalibrate(initialise(Generator(16), random()), count=256)
     for images in (shuffled, measure.sample(blank, 200)):
         assert instrument.presence(images)["bed"].float().mean() <= 0.03
@@ -327,7 +327,7 @@ def test_an_object_that_was_painted_over_is_not_there(instrument, held_out, read
     rows = (held_out.factors["window"] & ~held_out.factors["curtain"]).nonzero()[0][:200]
     images, labels = to_batch(held_out.images[rows]), torch.from_numpy(held_out.labels[rows]).long()
     mask = F.max_pool2d((labels == rooms.LABELS.index("window")).float()[:, None], 3, 1, 1)
-    images = torch.lerp(images, measure._surroundings(images, labels)[0], mask)
+    images = torch.lerp(images, instruments._surroundings(images, labels)[0], mask)
     assert instrument.presence(images)["window"].float().mean() <= 0.1
     assert reading.presence["window"][rows].float().mean() >= 0.99
 
@@ -355,7 +355,7 @@ def test_frechet_grows_with_damage(instrument, held_out, reading):
     steps = [measure.frechet(instrument.features(blurred(images, sigma)), features) for sigma in (0.4, 0.8, 1.2)]
     assert 0 < 2 * steps[0] < steps[1] < steps[2] / 1.5
     floor = measure.frechet(reading.features[:1000], reading.features[1000:])
-    shuffled = measure._scramble(images.contiguous(), random())
+    shuffled = instruments._scramble(images.contiguous(), random())
     assert floor < measure.frechet(instrument.features(shuffled), features) / 10
 
 
@@ -382,7 +382,7 @@ def test_the_shipped_card_says_what_was_measured(instrument):
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
     assert {path.name for path in folder.iterdir()} == {"card.json", "instrument.safetensors"}
     card = instrument.card
-    assert card["data"]["version"] == rooms.VERSION and card["command"].startswith("python -m dcgan_book.measure")
+    assert card["data"]["version"] == rooms.VERSION and card["command"].startswith("python -m dcgan_book.instruments")
     first, last = card["data"]["first_seed"], card["data"]["first_seed"] + card["data"]["images"]
     for start, count in card["held_out"].values():
         assert start + count <= first or start >= last
@@ -405,19 +405,19 @@ def test_damage_follows_from_its_generator_alone():
     images, labels = a_batch()
     kept = images.clone(), labels.clone()
     before = torch.get_rng_state()
-    first, second = (measure.damage(images, labels, random(5), 0.2) for _ in range(2))
+    first, second = (instruments.damage(images, labels, random(5), 0.2) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
-    for name in measure.Damaged.__dataclass_fields__:
+    for name in instruments.Damaged.__dataclass_fields__:
         torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=0, atol=0, equal_nan=True)
     assert torch.equal(images, kept[0]) and torch.equal(labels, kept[1])
     assert first.images.abs().max() <= 1 and first.images.shape == images.shape
-    assert not torch.equal(first.images, measure.damage(images, labels, random(6), 0.2).images)
+    assert not torch.equal(first.images, instruments.damage(images, labels, random(6), 0.2).images)
 
 
 @pytest.mark.parametrize("n", [1, 32])
 def test_untouched_rooms_stay_as_they_are(n):
     images, labels = a_batch(n)
-    same = measure.damage(images, labels, random(), untouched=1.0)
+    same = instruments.damage(images, labels, random(), untouched=1.0)
     assert torch.equal(same.images, images) and torch.equal(same.labels, labels)
     there = measure.count_pixels(labels) > 0
     assert torch.equal(same.presence, there.float()) and same.known.all() and (same.amounts == 0).all()
@@ -427,29 +427,29 @@ def test_damaged_rooms_say_what_is_still_there():
     images, labels = a_batch()
     changed = 0
     for i in range(20):
-        seen = measure.damage(images, labels, random(i), 0.0)
+        seen = instruments.damage(images, labels, random(i), 0.0)
         visible = measure.count_pixels(seen.labels)
         assert (visible[seen.presence == 1] >= measure.VISIBLE).all()
         whole = measure.count_pixels(labels).roll(1, 0).maximum(measure.count_pixels(labels)).max(0).values
         assert (visible <= (whole / 20).clamp(min=3))[seen.presence == 0].all()
-        assert set(seen.labels.unique().tolist()) <= set(range(len(rooms.LABELS))) | {measure.UNKNOWN}
+        assert set(seen.labels.unique().tolist()) <= set(range(len(rooms.LABELS))) | {instruments.UNKNOWN}
         changed += ((seen.presence == 0) & (measure.count_pixels(labels) > 0))[seen.known].sum().item()
     assert changed > 60  # objects vanish
 
 
 def small(out, **options):
-    return measure.train(out, count=24, steps=4, batch=8, validation=12, test=12, calibration=20, checkpoint_every=2,
+    return instruments.train(out, count=24, steps=4, batch=8, validation=12, test=12, calibration=20, checkpoint_every=2,
                          device="cpu", progress=False, **options)  # fmt: skip
 
 
 @pytest.fixture
 def same_precision(monkeypatch):
-    monkeypatch.setattr(measure, "_precision", lambda *_: "fp32")
+    monkeypatch.setattr(instruments, "_precision", lambda *_: "fp32")
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, same_precision):
     whole = small(tmp_path / "whole")
-    damage, calls = measure.damage, []
+    damage, calls = instruments.damage, []
 
     def stop(*arguments):
         calls.append(1)
@@ -457,10 +457,10 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, s
             raise KeyboardInterrupt
         return damage(*arguments)
 
-    monkeypatch.setattr(measure, "damage", stop)
+    monkeypatch.setattr(instruments, "damage", stop)
     with pytest.raises(KeyboardInterrupt):
         small(tmp_path / "parts")
-    monkeypatch.setattr(measure, "damage", damage)
+    monkeypatch.setattr(instruments, "damage", damage)
     parts = small(tmp_path / "parts", resume=True)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, parts.network.state_dict()[name]), name
@@ -484,12 +484,12 @@ def test_what_is_trained_is_what_loads(tmp_path, same_precision):
 
 
 def test_faults_are_one_line(tmp_path):
-    with pytest.raises(MeasureError, match="python -m dcgan_book.measure train makes one"):
+    with pytest.raises(MeasureError, match="python -m dcgan_book.instruments makes one"):
         measure.load(tmp_path)
     with pytest.raises(MeasureError, match="leave out --resume"):
         small(tmp_path, resume=True)
     with pytest.raises(SystemExit, match="error: there are no weights called 'nothing'"):
-        measure.main(["score", "nothing"])
+        measure.main(["nothing"])
 
 
 # -------------------------------------------------------------------------------- scores of a generator
@@ -507,7 +507,7 @@ def exported(folder, data="rooms", count=60):
 
 def test_scores_are_written_into_the_card(tmp_path):
     card = exported(tmp_path)
-    assert measure.main(["score", str(tmp_path), "--samples", "150", "--held-out", "300"]) is None
+    assert measure.main([str(tmp_path), "--samples", "150", "--held-out", "300"]) is None
     written = json.loads((tmp_path / "card.json").read_text())
     scores = written.pop("scores")
     assert written == card
