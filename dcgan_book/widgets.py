@@ -8,6 +8,7 @@ import threading
 import time
 
 import ipywidgets
+import torch
 from IPython.display import display
 
 from dcgan_book import figures, training
@@ -19,6 +20,23 @@ def show(widget, sentence):
     formats, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # anywidget gives both
     fallback = {"text/html": f"<p>{html.escape(sentence)}</p>"}
     display(formats | fallback, metadata=metadata, raw=True)
+
+
+def follow(figure, describe):
+    """A line that says what `describe` says of the latents a live figure shows, and says it anew when they change.
+
+    Arguments: `figure`, a `live.LiveFigure`; `describe`, from z (n, z_dim) to a str. On a page without a kernel the
+    line stays as it is. Returns the line, an ipywidgets.HTML.
+    """
+    line = ipywidgets.HTML()
+
+    def update(_=None):
+        line.value = html.escape(describe(torch.tensor(figure.z)))
+
+    update()
+    figure.observe(update, "z")
+    show(line, html.unescape(line.value))
+    return line
 
 
 class LiveTraining:

@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import traitlets
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -214,6 +215,19 @@ def test_a_widget_is_shown_with_a_sentence_for_pages_without_a_kernel(displayed,
     assert formats[VIEW]["model_id"] == widget.model_id
     assert formats["text/html"] == "<p>Move it &amp; see &lt;nothing&gt;.</p>"
     assert how == {"metadata": {}, "raw": True} and all(isinstance(name, str) for name in formats)
+
+
+def test_a_line_follows_a_live_figure(displayed):
+    class Figure(traitlets.HasTraits):
+        z = traitlets.List([[1.0, 2.0]])
+
+    figure = Figure()
+    line = widgets.follow(figure, lambda z: f"<{z.sum().item():.0f}>")
+    assert line.value == "&lt;3&gt;"
+    ((bundle,), _) = displayed[0]
+    assert bundle["text/html"] == "<p>&lt;3&gt;</p>" and VIEW in bundle
+    figure.z = [[4.0, 5.0]]
+    assert line.value == "&lt;9&gt;"
 
 
 def test_starting_shows_the_whole_view_once(live, displayed):
