@@ -3,11 +3,13 @@ for copies and for variety against copiers and repeats made for them."""
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
 from scipy import linalg, stats
 
@@ -391,6 +393,20 @@ def test_the_shipped_card_says_what_was_measured(instrument):
         assert scores["presence"][name]["accuracy"]["low"] >= bar - 0.01
         assert scores["presence"][name]["accuracy"]["value"] >= bar
     assert min(scores["iou"][name]["low"] for name in ("bed", "window")) >= 0.85
+
+
+def test_eye_and_instrument_agree_on_generated_rooms(instrument):
+    """200 samples of the shipped generator, labelled before the instrument was asked (book/experiments/by_eye.py)."""
+    folder = Path(__file__).parent.parent / "book" / "experiments"
+    sheet = np.asarray(Image.open(folder / "by-eye.png"))
+    tiles = sheet.reshape(10, 64, 20, 64, 3).swapaxes(1, 2).reshape(200, 64, 64, 3)
+    seen = instrument.presence(tiles)
+    agreement = {}
+    for name, numbers in json.loads((folder / "by-eye.json").read_text()).items():
+        eye = torch.isin(torch.arange(200), torch.tensor(numbers))
+        agreement[name] = (eye == seen[name]).double().mean().item()
+    assert set(agreement) == {"window", "lamp", "tv", "door"}
+    assert agreement["window"] >= 0.93, agreement
 
 
 # ------------------------------------------------------------------------------------- damage and training

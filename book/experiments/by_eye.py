@@ -1,6 +1,7 @@
 """Two hundred samples of the shipped generator for a person to label, before the instrument has been asked (chapter 2).
 
-`python book/experiments/by_eye.py` writes by-eye.png, 20 samples across. by-eye.json holds what was seen in them:
+`python book/experiments/by_eye.py` writes by-eye.png, 20 samples across (and the first 64 as the README's picture).
+by-eye.json holds what was seen in them:
 the numbers of the samples, row by row from 0, in which there is a window, a lamp, a television set, a door.
 """
 
@@ -13,7 +14,9 @@ from dcgan_book import figures, measure, pretrained
 
 def main():
     samples = measure.sample(pretrained.load("rooms").generator, 200, purpose="by eye")
-    Image.fromarray(figures.sheet(samples, 20)).save(Path(__file__).with_name("by-eye.png"), optimize=True)
+    here = Path(__file__).parent
+    Image.fromarray(figures.sheet(samples, 20)).save(here / "by-eye.png", optimize=True)
+    Image.fromarray(figures.sheet(samples[:64], 16)).save(here.parent / "static" / "rooms-samples.png", optimize=True)
 
 
 if __name__ == "__main__":
