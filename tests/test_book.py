@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from playwright.sync_api import Error, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["intro", "01-training", "02-walking", "03-features", "04-forgetting", "05-arithmetic"]
@@ -29,18 +28,6 @@ def html():
         done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return built
-
-
-@pytest.fixture(scope="session")
-def browser():
-    options = {"args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]}
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), **options)
-        except Error as error:
-            pytest.fail(f"no Chromium to open the pages with: install Debian's, or run 'playwright install chromium' ({error})")
-        yield browser
-        browser.close()
 
 
 def soup(html, page):

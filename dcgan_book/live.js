@@ -1,0 +1,599 @@
+// The generator of the book, in the reader's browser, and the figures that let a reader play with it.
+//
+// Two hosts: a page of the built book, where a figure is an HTML element and nothing runs but this file, and
+// Jupyter, where it is an anywidget whose state the kernel reads and sets. `dcgan_book/live.py` writes both.
+// In order: the engine (weights in, pixels out), its worker, what figures share, the figures, the two hosts.
+
+// ---------------------------------------------------------------------------------------------------- the engine
+
+// A transposed convolution of stride 2 is four plain ones, one for each parity of the output's row and column: each
+// output pixel sees 2x2 input pixels (2x2 to 3x3 for kernels of 5). Images lie in memory row by row, the numbers of
+// one pixel side by side, with a border of zeros; so the input pixels under a window are a few runs of memory, and
+// four output pixels times eight channels are a small matrix product, which the function `kernel` computes.
+// The function refers to nothing outside itself, because a worker is made from its text.
+export function engine() {
+  const LANES = 8, PIXELS = 4, NUMBER = 4; // of a product; bytes of a float
+  let memory, floats, kernel, stages, zDim;
+
+  // The kernel in WebAssembly, which no JavaScript reaches (four multiplications at a time), written as bytes.
+  function assemble(fused) {
+    const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >> 7)]);
+    const vector = (bytes) => [bytes.length, ...bytes].flat();
+    const section = (id, bytes) => [id, ...leb(bytes.length), ...bytes];
+    const get = (i) => [0x20, i], set = (i) => [0x21, i];
+    const simd = (code) => [0xfd, ...leb(code)];
+    const at = (code, align, offset) => [...simd(code), align, ...leb(offset)];
+    const advance = (i, bytes) => [...get(i), 0x41, ...leb(bytes), 0x6a, ...set(i)]; // bytes < 64 or >= 128, see leb
+    const add = simd(0xe4), multiply = simd(0xe6), larger = simd(0xe9), splat = simd(0x13), multiplyAdd = simd(0x105);
+    // parameters, then locals: counter, end of run, pixels 1 to 3; then sums, weights and one number, four lanes each
+    const [w, bias, x, xStep, rows, skip, run, out, outStep, floor, count] = Array(11).keys();
+    const pixels = [x, 11, 12, 13], sums = (pixel, half) => 14 + 2 * pixel + half, weights = [22, 23], number = 24;
+    const pixelIndices = [...Array(PIXELS).keys()], halves = [0, 1];
+    const start = pixelIndices.map((p) => [
+      p ? [...get(pixels[p - 1]), ...get(xStep), 0x6a, ...set(pixels[p])] : [],
+      halves.map((h) => [...get(bias), ...at(0x00, 4, 16 * h), ...set(sums(p, h))]),
+    ]);
+    const product = [0, 1, 2, 3].map((k) => [
+      halves.map((h) => [...get(w), ...at(0x00, 4, 32 * k + 16 * h), ...set(weights[h])]),
+      pixelIndices.map((p) => [
+        ...get(pixels[p]), ...at(0x09, 2, 4 * k), ...set(number), // one number of the image in all four lanes
+        halves.map((h) => fused
+          ? [...get(number), ...get(weights[h]), ...get(sums(p, h)), ...multiplyAdd, ...set(sums(p, h))]
+          : [...get(sums(p, h)), ...get(number), ...get(weights[h]), ...multiply, ...add, ...set(sums(p, h))]),
+      ]),
+    ]);
+    const finish = pixelIndices.map((p) => [
+      halves.map((h) => [...get(out), ...get(sums(p, h)), ...get(floor), ...splat, ...larger, ...at(0x0b, 4, 16 * h)]),
+      [...get(out), ...get(outStep), 0x6a, ...set(out)],
+    ]);
+    const again = (i, step) => [...get(i), 0x41, step, 0x6b, 0x22, i, 0x0d, 0]; // i -= step; repeat unless 0
+    const code = [
+      start, 0x03, 0x40, // for each row of the window
+      get(run), set(count), 0x03, 0x40, // for each four numbers of the run
+      product, advance(w, 128), pixels.map((p) => advance(p, 16)), again(count, 16), 0x0b,
+      pixels.map((p) => [...get(p), ...get(skip), 0x6a, ...set(p)]), again(rows, 1), 0x0b,
+      finish, 0x0b,
+    ].flat(Infinity);
+    const body = [2, 4, 0x7f, 11, 0x7b, ...code]; // 4 locals i32, 11 of 128 bits
+    return new Uint8Array([
+      0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+      ...section(1, [1, 0x60, 10, ...Array(9).fill(0x7f), 0x7d, 0]), // nine i32 and a float, no result
+      ...section(2, [1, 1, 0x6d, 1, 0x6d, 2, 0, 1]), // import memory "m" of "m"
+      ...section(3, [1, 0]), ...section(7, [1, ...vector([0x6b]), 0, 0]), // export it as "k"
+      ...section(10, [1, ...leb(body.length), ...body]),
+    ]);
+  }
+
+  // The same product where WebAssembly has no vectors. All addresses and steps are in bytes, as there.
+  function plain(w, bias, x, xStep, rows, skip, run, out, outStep, floor) {
+    for (let pixel = 0; pixel < PIXELS; pixel++) {
+      let b = bias / NUMBER, [s0, s1, s2, s3, s4, s5, s6, s7] = floats.subarray(b, b + LANES);
+      let i = (x + pixel * xStep) / NUMBER, j = w / NUMBER;
+      for (let row = 0; row < rows; row++, i += skip / NUMBER) {
+        for (const end = i + run / NUMBER; i < end; i++, j += LANES) {
+          const value = floats[i];
+          if (value === 0) continue; // half of what a rectifier gives
+          s0 += value * floats[j], s1 += value * floats[j + 1], s2 += value * floats[j + 2];
+          s3 += value * floats[j + 3], s4 += value * floats[j + 4], s5 += value * floats[j + 5];
+          s6 += value * floats[j + 6], s7 += value * floats[j + 7];
+        }
+      }
+      floats.set([s0, s1, s2, s3, s4, s5, s6, s7].map((s) => Math.max(s, floor)), (out + pixel * outStep) / NUMBER);
+    }
+  }
+
+  // Takes the header and the unpacked bytes of `live.pack`. In memory: weights, then the images between stages.
+  function load(header, bytes, simd = true) {
+    zDim = header.z_dim;
+    let end = 0;
+    const room = (count) => (end += count * NUMBER) - count * NUMBER;
+    const image = (side, depth) => ({ side, depth, address: room((side + 2) ** 2 * depth) });
+    stages = header.stages.map((stage) => ({ ...stage, weights: room(stage.count), bias: room(stage.outputs) }));
+    let input = image(1, stages[0].inputs);
+    for (const stage of stages) {
+      stage.input = input;
+      stage.output = input = image(stage.input.side * stage.step, stage.outputs);
+    }
+    const modules = simd && typeof WebAssembly === "object" ? [true, false].map(assemble) : [];
+    const module = modules.find((code) => WebAssembly.validate(code));
+    if (module) {
+      memory = new WebAssembly.Memory({ initial: Math.ceil(end / 65536) });
+      floats = new Float32Array(memory.buffer);
+      kernel = new WebAssembly.Instance(new WebAssembly.Module(module), { m: { m: memory } }).exports.k;
+    } else {
+      floats = new Float32Array(end / NUMBER);
+      kernel = plain;
+    }
+    const vectors = new Float32Array(bytes, 0, header.floats);
+    let vector = 0, offset = vectors.byteLength;
+    for (const { inputs, outputs, weights, bias, count, bits, windows } of stages) {
+      const scale = vectors.subarray(vector, vector + outputs);
+      floats.set(vectors.subarray(vector + outputs, (vector += 2 * outputs)), bias / NUMBER);
+      const rounded = new (bits === 8 ? Int8Array : Int16Array)(bytes, offset, count);
+      offset += rounded.byteLength;
+      const to = weights / NUMBER;
+      let i = 0;
+      for (const [, rows] of windows) {
+        for (const [, columns] of windows) {
+          for (let channel = 0; channel < outputs; channel += LANES) {
+            for (const end = i + rows * columns * inputs * LANES; i < end; i++) {
+              floats[to + i] = rounded[i] * scale[channel + (i % LANES)];
+            }
+          }
+        }
+      }
+    }
+    return module ? (module === modules[0] ? "fused" : "simd") : "plain";
+  }
+
+  function convolve({ weights, bias, input, output, windows, step }, floor) {
+    const { side, depth } = input, pitch = side + 2, wide = output.side + 2;
+    const pixel = depth * NUMBER, outPixel = output.depth * NUMBER;
+    const still = side < PIXELS; // the first stage's input is one pixel: four times the same product
+    let w = weights;
+    for (let a = 0; a < step; a++) {
+      for (let b = 0; b < step; b++) {
+        const [top, rows] = windows[a], [left, columns] = windows[b];
+        const run = columns * pixel;
+        for (let channel = 0; channel < output.depth; channel += LANES, w += rows * run * LANES) {
+          for (let y = 0; y < side; y++) {
+            for (let x = 0; x < side; x += PIXELS) {
+              const from = input.address + ((y + 1 + top) * pitch + x + 1 + left) * pixel;
+              const to = output.address + ((y * step + a + 1) * wide + x * step + b + 1) * outPixel + channel * NUMBER;
+              kernel(w, bias + channel * NUMBER, from, still ? 0 : pixel, rows, pitch * pixel - run, run,
+                to, still ? 0 : step * outPixel, floor);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  // Calls `visit` with the place of each pixel of an image, row by row.
+  function each({ address, side, depth }, visit) {
+    for (let cell = 0; cell < side ** 2; cell++) {
+      visit(address / NUMBER + ((Math.floor(cell / side) + 1) * (side + 2) + (cell % side) + 1) * depth, cell);
+    }
+  }
+
+  // One image: numbers in [-1, 1], (side, side, channels). `edits` are what `live.edit` returns: units of a stage are
+  // set to a value, or to one each, everywhere, or where `region`, side * side numbers, is not 0.
+  function draw(z, edits = []) {
+    if (z.length !== zDim) throw new Error(`z has ${z.length} numbers, this generator takes ${zDim}`);
+    each(stages[0].input, (start) => floats.set(z, start));
+    const last = stages[stages.length - 1], { channels } = last;
+    for (const stage of stages) {
+      convolve(stage, stage === last ? -Infinity : 0);
+      if (stage === last) {
+        each(stage.output, (start) => {
+          for (let c = start; c < start + channels; c++) floats[c] = Math.tanh(floats[c]);
+        });
+      }
+      for (const { units, value, region } of edits.filter((edit) => edit.stage === stage.name)) {
+        each(stage.output, (start, cell) => {
+          if (!region || region[cell]) units.forEach((unit, n) => (floats[start + unit] = value[n] ?? value));
+        });
+      }
+    }
+    const pixels = new Float32Array(last.output.side ** 2 * channels);
+    each(last.output, (start, cell) => pixels.set(floats.subarray(start, start + channels), cell * channels));
+    return pixels;
+  }
+
+  // The same as a screen takes it: red, green, blue and opacity, bytes.
+  function paint(z, edits) {
+    const pixels = draw(z, edits), { channels } = stages[stages.length - 1];
+    const bytes = new Uint8ClampedArray((pixels.length / channels) * 4).fill(255);
+    for (let i = 0; i < bytes.length / 4; i++) {
+      for (let c = 0; c < 3; c++) bytes[4 * i + c] = (pixels[i * channels + Math.min(c, channels - 1)] + 1) * 127.5;
+    }
+    return bytes;
+  }
+
+  // The bytes for `load` from those that `live.pack` has compressed, or from their base64.
+  function unpack(data) {
+    const bytes = typeof data === "string" ? Uint8Array.from(atob(data), (c) => c.charCodeAt(0)) : data;
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+  }
+
+  // What the worker does with a message; `port` is the worker's global object.
+  function serve(port) {
+    port.onmessage = async ({ data: { id, header, data, latents, edits } }) => {
+      try {
+        if (header) {
+          port.postMessage({ id, result: load(header, await unpack(data)) });
+        } else {
+          const began = performance.now(), images = latents.map((z) => paint(z, edits));
+          port.postMessage({ id, result: { images, ms: performance.now() - began } }, images.map((i) => i.buffer));
+        }
+      } catch (error) {
+        port.postMessage({ id, error: String(error.message ?? error) });
+      }
+    };
+  }
+
+  return { unpack, load, draw, serve };
+}
+
+// --------------------------------------------------------------------------------------------------- its worker
+
+// Shared by all figures of a page, also where each has loaded its own copy of this module, as in Jupyter.
+const shared = (globalThis.dcganLive ??= {});
+shared.weights ??= {}; // name to { header, data }, filled by the scripts of `live.weights_script`
+shared.painters ??= {}; // name to the promise of a painter
+
+// Draws in a worker, so that the page stays free. `data` is base64, or bytes.
+async function startPainter({ header, data }) {
+  const url = URL.createObjectURL(new Blob([`(${engine})().serve(self)`], { type: "text/javascript" }));
+  const worker = new Worker(url), waiting = new Map();
+  let count = 0;
+  worker.onmessage = ({ data: { id, result, error } }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    error === undefined ? resolve(result) : reject(new Error(error));
+  };
+  worker.onerror = () => waiting.forEach(({ reject }) => reject(new Error("its worker stopped")));
+  const ask = (message) => new Promise((resolve, reject) => {
+    waiting.set(++count, { resolve, reject });
+    worker.postMessage({ id: count, ...message });
+  });
+  await ask({ header, data });
+  URL.revokeObjectURL(url);
+  // Latents to { images, ms }: an array of ImageData, and how long they took together.
+  const image = (bytes) => new ImageData(bytes, Math.sqrt(bytes.length / 4));
+  return async (latents, edits) => {
+    const { images, ms } = await ask({ latents, edits });
+    return { images: images.map(image), ms };
+  };
+}
+
+function painter(model) {
+  const name = model.get("weights");
+  shared.painters[name] ??= model.weights(name).then(startPainter);
+  shared.painters[name].catch(() => delete shared.painters[name]); // so that a later figure tries again
+  return shared.painters[name];
+}
+
+// -------------------------------------------------------------------------------------------- what figures share
+
+// An element with properties and children.
+function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    key in element && !key.includes("-") ? (element[key] = value) : element.setAttribute(key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const picture = (label) => el("canvas", { width: 64, height: 64, role: "img", "aria-label": label });
+const readOut = () => el("output", { "aria-live": "polite" });
+const row = (...children) => el("div", { className: "controls" }, ...children);
+const part = (...children) => el("div", { className: "part" }, ...children);
+const button = (text, onclick) => el("button", { type: "button", onclick }, text);
+
+// A labelled slider; `say` gives the words for a value, which screen readers announce.
+function slider(text, { min, max, step, value }, onInput, say = String) {
+  const input = el("input", { type: "range", min, max, step, oninput: () => onInput(update(input.value)) });
+  const update = (now) => {
+    input.value = now;
+    input.setAttribute("aria-valuetext", say(Number(input.value)));
+    return Number(input.value);
+  };
+  update(value);
+  return { element: el("label", {}, el("span", {}, text), input), update };
+}
+
+// Sets state, and unless it is only passing, lets the kernel know.
+function change(model, values, save = true) {
+  for (const [key, value] of Object.entries(values)) model.set(key, value);
+  if (save) model.save_changes();
+}
+
+// Calls `task` at once, or after the call in progress, however often it was asked for meanwhile.
+function latest(task) {
+  let running = null, again = false;
+  const work = async () => {
+    for (; again; await task()) again = false;
+  };
+  return () => {
+    again = true;
+    return (running ??= work().finally(() => (running = null)));
+  };
+}
+
+const seen = (element) => new Promise((resolve) => new IntersectionObserver((entries, observer) => {
+  if (!entries.some((entry) => entry.isIntersecting)) return;
+  observer.disconnect();
+  resolve();
+}).observe(element));
+const norm = (z) => Math.hypot(...z);
+const mix = (a, b, t) => a.map((value, i) => (1 - t) * value + t * b[i]);
+
+// The point at `t` of the way between two latents, as `walking.line` and `walking.arc` have it.
+export function between(a, b, t, path) {
+  if (t === 0 || t === 1 || path !== "arc") return t === 0 ? a : t === 1 ? b : mix(a, b, t);
+  const cosine = a.reduce((sum, value, i) => sum + value * b[i], 0) / (norm(a) * norm(b));
+  const angle = Math.acos(Math.min(1, cosine));
+  if (!(Math.sin(angle) > 1e-6)) return mix(a, b, t); // parallel: the line
+  const length = (1 - t) * norm(a) + t * norm(b);
+  const [p, q] = [Math.sin((1 - t) * angle) / norm(a), Math.sin(t * angle) / norm(b)];
+  return a.map((value, i) => ((p * value + q * b[i]) * length) / Math.sin(angle));
+}
+
+function randomLatent(size, prior) {
+  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+  return Array.from({ length: size }, () => (prior === "normal" ? normal() : 2 * Math.random() - 1));
+}
+
+// Keeps canvases in step with latents of the model: draws `read()`'s latents whenever the returned function is called.
+async function painting(model, root, read, canvases) {
+  const draw = await painter(model);
+  return latest(async () => {
+    const { images, ms } = await draw(read(), model.get("units"));
+    images.forEach((image, i) => canvases[i].getContext("2d").putImageData(image, 0, 0));
+    Object.assign(root.dataset, { ms: ms.toFixed(1), drawn: Number(root.dataset.drawn ?? 0) + 1 });
+  });
+}
+
+// --------------------------------------------------------------------------------------------------- the figures
+// Each builds its parts in `root` from the state in `model`, and returns when it shows its first picture.
+const views = {};
+
+// Chapter 1: the same latents over the steps of a training run, beside its losses.
+views.film = async (model, root, image) => {
+  const { steps, log } = model.get("data");
+  await image.decode();
+  const side = image.naturalHeight / steps.length, tiles = image.naturalWidth / side;
+  const across = Math.ceil(tiles / Math.ceil(tiles / 4)); // at most four side by side
+  const canvas = el("canvas", { width: across * side, height: Math.ceil(tiles / across) * side, role: "img" });
+  const chart = lossChart(log), words = readOut();
+  const show = () => {
+    const at = model.get("at"), step = steps[at], context = canvas.getContext("2d");
+    for (let i = 0; i < tiles; i++) {
+      const [x, y] = [(i % across) * side, Math.floor(i / across) * side];
+      context.drawImage(image, i * side, at * side, side, side, x, y, side, side);
+    }
+    const { d_loss, g_loss } = chart.mark(step);
+    words.value = `step ${step.toLocaleString("en")}: loss of D ${d_loss.toFixed(2)}, of G ${g_loss.toFixed(2)}`;
+    canvas.setAttribute("aria-label", `${tiles} samples at step ${step}, from the same latents at every step`);
+    control.update(at);
+    root.dataset.drawn = at;
+  };
+  const last = steps.length - 1;
+  const control = slider("step", { min: 0, max: last, step: 1, value: model.get("at") }, (at) => {
+    player.stop();
+    change(model, { at });
+  }, (at) => `step ${steps[at]}`);
+  const player = play(root, 8, (t) => model.set("at", Math.round(t * last)), () => model.get("at") / last,
+    () => model.save_changes());
+  model.on("change:at", show);
+  root.append(
+    el("div", { className: "parts" }, part(canvas), part(chart.element)), row(player, control.element), words);
+  show();
+};
+
+// Both losses over the steps as a drawing; `mark` sets its cursor to a step and returns the record nearest to it.
+function lossChart(log) {
+  const last = log[log.length - 1].step;
+  const sorted = log.flatMap((record) => [record.d_loss, record.g_loss]).sort((a, b) => a - b);
+  const top = sorted[Math.floor(0.99 * (sorted.length - 1))] * 1.1; // single spikes are cut off
+  const across = (step) => (100 * step) / last;
+  const points = (key) => log.map((record) => `${across(record.step)},${100 - 100 * Math.min(1, record[key] / top)}`);
+  const drawing = el("div", { role: "img", "aria-label": "losses over the steps" });
+  drawing.innerHTML = `<svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="now" d=""/>
+    <polyline class="d" points="${points("d_loss")}"/><polyline class="g" points="${points("g_loss")}"/></svg>`;
+  const mark = (step) => {
+    drawing.querySelector(".now").setAttribute("d", `M${across(step)} 0V100`);
+    return log.reduce((best, record) => (Math.abs(record.step - step) < Math.abs(best.step - step) ? record : best));
+  };
+  const key = row(el("span", { className: "key" }, "loss of D"), el("span", { className: "key g" }, "loss of G"),
+    el("span", {}, `0 to ${top.toFixed(1)}, steps 0 to ${last.toLocaleString("en")}`));
+  return { element: el("div", {}, drawing, key), mark };
+}
+
+// A button that lets `go` run from 0 to 1 in some seconds, again and again; with reduced motion, in ten still steps.
+function play(root, seconds, go, where, stopped) {
+  let playing = false, onScreen = true;
+  new IntersectionObserver((entries) => (onScreen = entries[entries.length - 1].isIntersecting)).observe(root);
+  const toggle = () => {
+    playing = !playing;
+    control.textContent = playing ? "Pause" : "Play";
+    if (!playing) return stopped();
+    const from = where() < 1 ? where() : 0, began = performance.now();
+    const frame = (now) => {
+      if (!playing || !root.isConnected) return;
+      const passed = from + Math.max(0, now - began) / 1000 / seconds;
+      const t = passed - Math.floor(passed);
+      if (onScreen) go(matchMedia("(prefers-reduced-motion: reduce)").matches ? Math.floor(10 * t) / 10 : t);
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  };
+  const control = button("Play", toggle);
+  control.stop = () => playing && toggle();
+  return control;
+}
+
+// Chapter 2: two rooms and the way between them, nudges, and a wall of points to walk through.
+views.walk = async (model, root) => {
+  const { prior, directions, wall } = model.get("data"), size = model.get("ends")[0].length;
+  const big = picture("the room at this point of the walk"), small = [picture("room A"), picture("room B")];
+  const tiles = wall.map((_, i) => picture(`room ${i + 1} of the wall`)), words = readOut();
+  const [redraw, redrawEnds, drawWall] = await Promise.all([
+    painting(model, root, () => model.get("z"), [big]),
+    painting(model, { dataset: {} }, () => model.get("ends"), small),
+    painting(model, { dataset: {} }, () => wall, tiles),
+  ]);
+
+  // The controls' state gives z, in one go; whatever z is, also one that the kernel has set, is shown.
+  let busy = false, leg = -1; // the leg of the walk through the wall, if it is on it
+  const move = () => {
+    const [nudges, count] = [model.get("nudges"), directions.length];
+    const point = between(...model.get("ends"), model.get("t"), model.get("path"));
+    const along = (i) => directions.reduce((sum, direction, k) => sum + nudges[k] * direction[i], nudges[count + i]);
+    model.set("z", [point.map((value, i) => value + along(i))]);
+  };
+  const update = (values, save = true) => {
+    busy = true;
+    change(model, values, false);
+    busy = false;
+    move();
+    if (save) model.save_changes();
+  };
+  const byHand = (values) => {
+    player?.stop();
+    if (values.ends) leg = -1;
+    update(values);
+  };
+
+  const way = slider("A to B", { min: 0, max: 1, step: 0.01, value: model.get("t") }, (t) => byHand({ t }),
+    (t) => `${Math.round(100 * t)} % of the way from A to B`);
+  const choice = (label, onchange, ...options) => el("select", { "aria-label": label, onchange }, ...options);
+  const path = choice("path between the rooms", () => update({ path: path.value }),
+    el("option", { value: "line" }, "on a line"), el("option", { value: "arc" }, "on an arc"));
+  const reroll = (end) => button(`New room ${"AB"[end]}`, () =>
+    byHand({ ends: model.get("ends").map((z, i) => (i === end ? randomLatent(size, prior) : z)) }));
+
+  const numbered = (count, name) => [...Array(count).keys()].map((i) => `${name} ${i + 1}`);
+  const names = [...numbered(directions.length, "direction"), ...numbered(size, "coordinate")];
+  const nudges = names.map(() => 0);
+  const showNudge = () => amount.update(model.get("nudges")[which.value]);
+  const which = choice("what to nudge", showNudge, ...names.map((name, value) => el("option", { value }, name)));
+  const amount = slider("nudge", { min: -3, max: 3, step: 0.05, value: 0 }, (value) =>
+    update({ nudges: model.get("nudges").map((old, i) => (i === Number(which.value) ? value : old)) }),
+    (value) => `${names[which.value]} moved by ${value}`);
+  const reset = button("Undo nudges", () => update({ nudges }));
+
+  // Play walks from room to room of the wall, and round again.
+  const goTo = (place) => {
+    const now = Math.min(wall.length - 1, Math.floor(place * wall.length));
+    const ends = now === leg ? {} : { ends: [wall[now], wall[(now + 1) % wall.length]] };
+    leg = now;
+    update({ ...ends, t: place * wall.length - now }, false);
+    stones.forEach((stone, i) => stone.setAttribute("aria-current", i === now));
+  };
+  const where = () => (leg < 0 ? 0 : (leg + model.get("t")) / wall.length);
+  const player = wall.length > 1 ? play(root, 3 * wall.length, goTo, where, () => model.save_changes()) : null;
+  const stones = tiles.map((tile, i) => {
+    const stone = button("", () => byHand({ ends: [model.get("z")[0], wall[i]], nudges, t: 1 }));
+    stone.append(tile);
+    stone.setAttribute("aria-label", `walk to room ${i + 1} of the wall`);
+    return stone;
+  });
+
+  const show = () => {
+    const t = Math.round(100 * model.get("t")), on = model.get("path") === "arc" ? "an arc" : "a line";
+    words.value = `${t} % from A to B on ${on}, length of z ${norm(model.get("z")[0]).toFixed(2)}`;
+    big.setAttribute("aria-label", `a generated room, ${words.value}`);
+    way.update(model.get("t"));
+    path.value = model.get("path");
+    showNudge();
+    return redraw();
+  };
+  for (const key of ["ends", "t", "path", "nudges"]) {
+    model.on(`change:${key}`, () => busy || update({})); // the kernel's, which then hears of z
+  }
+  model.on("change:z", show);
+  model.on("change:ends", redrawEnds);
+  for (const draw of [show, redrawEnds, drawWall]) model.on("change:units", draw);
+  await Promise.all([show(), redrawEnds(), drawWall()]);
+  const rooms = el("div", { className: "wall" }, ...small);
+  root.append(
+    el("div", { className: "parts" }, part(big, words), part(rooms, row(reroll(0), reroll(1)), row(path, way.element),
+      row(which, amount.element), row(reset))),
+    ...(player ? [row(player, "a walk through the rooms below, or choose one")] : []),
+    el("div", { className: "wall stones" }, ...stones),
+  );
+};
+
+// Chapters 4 and 5: several images at once, and a slider that switches off a stage's units in the order given.
+views.images = async (model, root) => {
+  const { ranked, labels } = model.get("data");
+  const tiles = model.get("z").map((_, i) => picture(labels[i] ?? `image ${i + 1}`));
+  const redraw = await painting(model, root, () => model.get("z"), tiles), words = readOut(), controls = [];
+  if (ranked.units?.length) {
+    const { stage, units } = ranked;
+    const name = (count) => `${count} of ${units.length} units off at ${stage}`;
+    const off = slider("units off", { min: 0, max: units.length, step: 1, value: 0 }, (count) =>
+      change(model, { units: count ? [{ stage, units: units.slice(0, count), value: 0 }] : [] }), name);
+    const follow = () => {
+      const now = model.get("units").find((change) => change.stage === stage)?.units.length ?? 0;
+      off.update(now);
+      words.value = name(now);
+    };
+    model.on("change:units", follow);
+    follow();
+    controls.push(row(off.element), words);
+  }
+  model.on("change:z", redraw);
+  model.on("change:units", redraw);
+  await redraw();
+  root.append(el("div", { className: "tiles" }, ...tiles), ...controls);
+};
+
+// ------------------------------------------------------------------------------------------------- the two hosts
+
+// Builds a figure in `root`, under its static picture, and puts it in the picture's place once it is alive.
+async function mount(root, model, image) {
+  const status = el("div", { role: "status" }), body = el("div");
+  Object.assign(root, { role: "group", ariaLabel: model.get("label") }).append(body, status);
+  await seen(root);
+  try {
+    if (model.get("weights")) status.append(`loading the generator, ${model.get("megabytes")} MB `, el("progress"));
+    await views[model.get("view")](model, body, image);
+    image.hidden = true;
+    status.replaceChildren();
+    root.dataset.state = "alive";
+  } catch (error) {
+    body.replaceChildren();
+    image.hidden = false;
+    status.textContent = `This figure cannot run here (${error.message}). The picture shows what it starts with.`;
+    root.dataset.state = "still";
+  }
+}
+
+// A figure's state on a page, with the methods of an anywidget model that the figures use.
+function pageModel(state, home) {
+  const listeners = {};
+  return {
+    get: (key) => state[key],
+    set(key, value) {
+      if (state[key] === value) return;
+      state[key] = value;
+      for (const listener of listeners[`change:${key}`] ?? []) listener();
+    },
+    on: (event, listener) => (listeners[event] ??= []).push(listener),
+    save_changes() {},
+    weights: (name) => new Promise((resolve, reject) => {
+      const missing = new Error("its weights are missing");
+      const end = () => (shared.weights[name] ? resolve(shared.weights[name]) : reject(missing));
+      const src = new URL(`live-${name}.js`, home).href;
+      document.head.append(el("script", { src, onload: end, onerror: end }));
+    }),
+  };
+}
+
+// Brings all figures of a page to life; `home` is the address of this script, next to which the weights are.
+export function animate(home) {
+  for (const root of document.querySelectorAll(".dcgan-live[data-figure]")) {
+    root.model = pageModel(JSON.parse(root.dataset.figure), home); // for the curious, and for tests
+    mount(root, root.model, root.querySelector("img"));
+  }
+}
+
+// The anywidget: the kernel has the state, and gives the weights when asked.
+function render({ model, el: root }) {
+  const weights = () => new Promise((resolve) => {
+    model.on("msg:custom", ({ header }, [data]) => {
+      if (header) resolve({ header, data });
+    });
+    model.send("weights");
+  });
+  root.classList.add("dcgan-live");
+  const image = el("img", { src: model.get("picture"), alt: model.get("label") });
+  root.append(image);
+  mount(root, { ...model, weights }, image);
+}
+
+export default { render };

@@ -1,0 +1,243 @@
+"""Live figures of the rendered book: the generator itself runs in the reader's browser (`live.js`).
+
+`film`, `walk` and `images` make figures. In Jupyter one is a widget, whose state Python reads and sets; on a page
+of the book it is an HTML element with the same state, and needs no kernel. Both get the generator's weights
+folded and rounded (`pack`): from the kernel, or from a script that is written when the book is built.
+"""
+
+import base64
+import hashlib
+import html
+import io
+import json
+import zlib
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from PIL import Image
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dcgan_book import figures, walking
+from dcgan_book.training import draw_z
+
+LANES = 8  # output channels that live.js computes at once
+RUN = 4  # input numbers that it takes at once
+BITS = {"4x4": 8, "8x8": 8, "16x16": 10, "32x32": 12, "64x64": 12}  # late stages have few weights, and errors that show
+
+
+LOG_POINTS = 250  # of a loss curve, at most
+DIGITS = 4  # decimals of a latent in a figure
+
+
+class LiveFigure(anywidget.AnyWidget):
+    """A figure that the reader can play with; `film`, `walk` and `images` make one.
+
+    State that both sides set: `z`, the latents shown, a list of lists; `units`, a list of what `edit` returns;
+    in a walk `ends`, `t`, `path` ("line" or "arc") and `nudges` (one for each direction, then for each
+    coordinate); in a film `at`, the index of the step shown.
+    """
+
+    _esm = Path(__file__).with_name("live.js")
+    _css = Path(__file__).with_name("live.css")
+    view = traitlets.Unicode().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+    picture = traitlets.Unicode().tag(sync=True)
+    weights = traitlets.Unicode().tag(sync=True)
+    megabytes = traitlets.Float().tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+    z = traitlets.List().tag(sync=True)
+    units = traitlets.List().tag(sync=True)
+    ends = traitlets.List().tag(sync=True)
+    t = traitlets.Float(0.0).tag(sync=True)
+    path = traitlets.Enum(("line", "arc"), "line").tag(sync=True)
+    nudges = traitlets.List().tag(sync=True)
+    at = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, generator=None, name=None, **state):
+        if generator is not None:
+            header, weights = pack(generator)
+            state["weights"] = weights_name(header, weights, name)
+            state["megabytes"] = round(len(weights) * 4 / 3 / 1e6, 1)  # as base64
+            self._send_weights = lambda: self.send({"header": header}, [weights])
+        super().__init__(**state)
+        self.on_msg(lambda _widget, message, _buffers: self._send_weights() if message == "weights" else None)
+
+    def html(self):
+        """The figure on a page: its static picture and its state, which live.js brings to life."""
+        names = ("view", "label", "weights", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at")
+        state = html.escape(json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":")))
+        return (
+            f'<figure class="dcgan-live" data-figure="{state}">'
+            f'<img src="{self.picture}" alt="{html.escape(self.label)}"></figure>'
+        )
+
+    def _repr_mimebundle_(self, **options):
+        formats, metadata = super()._repr_mimebundle_(**options)
+        return formats | {"text/html": self.html()}, metadata
+
+
+def film(trained):
+    """The film of `trained`, a `Pretrained` that has one, beside its losses: a slider over the steps (chapter 1)."""
+    times, tiles, height, width, _ = trained.film.shape
+    sheet = trained.film.swapaxes(1, 2).reshape(times * height, tiles * width, 3)
+    steps = trained.card["film"]["steps"]
+    bins = np.array_split(np.arange(len(trained.log)), min(LOG_POINTS, len(trained.log)))
+    log = [
+        {key: round(float(np.median([trained.log[i][key] for i in some])), 3) for key in ("step", "d_loss", "g_loss")}
+        for some in bins
+    ]
+    return LiveFigure(
+        view="film", picture=_picture(sheet), at=times - 1, data={"steps": steps, "log": log},
+        label=f"{tiles} samples from the same latents at {times} times from step {steps[0]} to step {steps[-1]}",
+    )  # fmt: skip
+
+
+def walk(trained, generator=None, directions=5, rooms=9):
+    """Two rooms and the way between them, nudges of z, and a wall of `rooms` to walk through (chapter 2).
+
+    Arguments: `trained`, a `Pretrained`; `generator`, the torch.Generator to draw latents from; `directions`, how
+    many of `walking.top_directions` at the first room can be nudged.
+    """
+    network, prior = trained.generator, trained.card["prior"]
+    latents = draw_z(2 + rooms, network.z_dim, prior, generator).to(next(network.parameters()).device)
+    ways = walking.top_directions(network, latents[0], directions).directions if directions else latents[:0]
+    with torch.no_grad():
+        strip = network(walking.line(latents[0], latents[1], 9))
+    ends, wall = _numbers(latents[:2]), _numbers(latents[2:])
+    return LiveFigure(
+        network, trained.card.get("name"), view="walk", picture=_picture(figures.sheet(strip, 9)),
+        data={"prior": prior, "directions": _numbers(ways), "wall": wall},
+        ends=ends, z=ends[:1], nudges=[0.0] * (directions + network.z_dim),
+        label="Nine images on a straight line between two latents",
+    )  # fmt: skip
+
+
+def images(trained, z, label, ranked=None, labels=()):
+    """Images of several latents, and a slider that switches off units (chapters 4 and 5).
+
+    Arguments: `trained`, a `Pretrained`; `z`, (n, z_dim); `label`, what the images are, for who cannot see them;
+    `ranked`, a pair of a stage and its units in the order in which the slider sets them to 0; `labels`, one for
+    each image.
+    """
+    with torch.no_grad():
+        shown = trained.generator(z)
+    stage, units = ranked or ("", [])
+    return LiveFigure(
+        trained.generator, trained.card.get("name"), view="images", label=label, z=_numbers(z),
+        picture=_picture(figures.sheet(shown, min(len(z), 9))),
+        data={"ranked": {"stage": stage, "units": [int(unit) for unit in units]}, "labels": list(labels)},
+    )  # fmt: skip
+
+
+def edit(stage, units, value=0.0, region=None):
+    """An entry of a figure's `units`, with the meaning of `hooks.ablate`: units of a stage, set to a value after it.
+
+    Arguments: `units`, indices; `value`, a number, or one for each unit; `region`, a bool mask (h, w), outside which
+    nothing is set.
+    """
+    entry = {"stage": stage, "units": torch.as_tensor(units).tolist(), "value": torch.as_tensor(value).tolist()}
+    if region is not None:
+        entry["region"] = torch.as_tensor(region).int().flatten().tolist()
+    return entry
+
+
+def fold(generator):
+    """The generator's convolutions with BatchNorm folded in: one (weight, bias) for each stage.
+
+    Weights are (inputs, outputs, k, k), as a transposed convolution has them. Raises ValueError in training mode,
+    where BatchNorm has no fixed statistics to fold.
+    """
+    if generator.training:
+        raise ValueError("in training mode BatchNorm follows each batch; call .eval() before the weights are folded")
+    folded = []
+    for stage in generator.stages.values():
+        convolution, *others = stage
+        if any(isinstance(layer, torch.nn.BatchNorm2d) for layer in others):
+            convolution = fuse_conv_bn_eval(convolution, others[0], transpose=True)
+        bias = torch.zeros(convolution.out_channels) if convolution.bias is None else convolution.bias
+        folded.append((convolution.weight.detach().float().cpu(), bias.detach().float().cpu()))
+    return folded
+
+
+def pack(generator):
+    """A generator as live.js takes it: a header (a dict), and zlib's bytes of float32 scales and biases, then weights.
+
+    Weights are integers of `BITS` bits (int8 or int16), in units of their output channel's scale, in the order in
+    which live.js reads them: stage, parity of the output's row and column, block of eight output channels, window,
+    input channel, output channel. Raises ValueError as `fold` does.
+    """
+    header, vectors, integers = [], [], []
+    for (name, stage), (weight, bias) in zip(generator.stages.items(), fold(generator), strict=True):
+        convolution = stage[0]
+        first = name == "4x4"
+        step, padding = (4, 0) if first else (convolution.stride[0], convolution.padding[0])
+        inputs, outputs = _up(weight.shape[0], RUN if first else LANES), _up(weight.shape[1], LANES)
+        bits = BITS[name]
+        scale = weight.abs().amax((0, 2, 3)).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
+        rounded = (weight / scale[:, None, None]).round().numpy()
+        padded = np.zeros((inputs, outputs, *weight.shape[2:]), "<i1" if bits == 8 else "<i2")  # filled up with zeros
+        padded[: weight.shape[0], : weight.shape[1]] = rounded
+        taps = [_taps(parity, step, padding, weight.shape[-1]) for parity in range(step)]
+        blocks = []
+        for _, down in taps:
+            for _, right in taps:
+                window = padded[:, :, down][:, :, :, right].transpose(2, 3, 0, 1)  # row, column, input, output
+                window = window.reshape(*window.shape[:3], outputs // LANES, LANES)
+                blocks.append(window.transpose(3, 0, 1, 2, 4).tobytes())
+        integers.extend(blocks)
+        for vector in (scale, bias):
+            vectors.append(np.pad(vector.numpy(), (0, outputs - len(vector))).astype("<f4"))
+        header.append({
+            "name": name, "inputs": inputs, "outputs": outputs, "channels": weight.shape[1], "step": step,
+            "windows": [[start, len(kernel)] for start, kernel in taps],
+            "count": sum(map(len, blocks)) // padded.itemsize, "bits": bits,
+        })  # fmt: skip
+    vectors = np.concatenate(vectors)
+    header = {"z_dim": generator.z_dim, "floats": len(vectors), "stages": header}
+    return header, zlib.compress(vectors.tobytes() + b"".join(integers), 9)
+
+
+def _up(size, multiple):
+    return -(-size // multiple) * multiple
+
+
+def _taps(parity, step, padding, size):
+    """Where the window of outputs of one parity begins, from the input's own pixel, and its kernel entries in order."""
+    taps = {offset: parity - step * offset + padding for offset in (-1, 0, 1)}
+    taps = {offset: entry for offset, entry in taps.items() if 0 <= entry < size}
+    return min(taps), list(taps.values())
+
+
+def weights_name(header, data, name=None):
+    """What packed weights are called: by their digest, after the name they ship under, if they do."""
+    digest = hashlib.sha256(json.dumps(header).encode() + data).hexdigest()[:12]
+    return f"{name}-{digest}" if name else digest
+
+
+def weights_script(generator, name):
+    """The name of a generator's weights, and a script that gives them to a page: also from a folder, unlike `fetch`."""
+    header, data = pack(generator)
+    name = weights_name(header, data, name)
+    entry = json.dumps({"header": header, "data": base64.b64encode(data).decode()})
+    return name, f"((globalThis.dcganLive ??= {{}}).weights ??= {{}})[{json.dumps(name)}] = {entry};\n"
+
+
+def page_script():
+    """live.js as a classic script, since a page in a folder may not load modules; it animates the page's figures."""
+    source = Path(__file__).with_name("live.js").read_text(encoding="utf-8")
+    source = source.replace("export default { render };", "animate(document.currentScript.src);")
+    return "(() => {\n" + source.replace("\nexport ", "\n") + "})();\n"
+
+
+def _numbers(latents):
+    return [[round(value, DIGITS) for value in latent] for latent in latents.tolist()]
+
+
+def _picture(array):
+    """A data URI of uint8 (h, w, 3), small enough to stand in a page."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "webp", quality=85, method=6)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

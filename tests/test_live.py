@@ -1,0 +1,459 @@
+"""Live figures: what live.js computes is what PyTorch computes, and every panel answers to its controls."""
+
+import base64
+import io
+import json
+import math
+import statistics
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from dcgan_book import live, pretrained, walking
+from dcgan_book.hooks import ablate
+from dcgan_book.models import Generator
+from dcgan_book.training import draw_z, recalibrate
+
+ROOT = Path(__file__).parent.parent
+MODULE = Path(live.__file__).with_name("live.js").read_text()
+MEAN, MAX = 0.004, 0.05  # allowed differences from PyTorch, on [-1, 1]
+BYTE = 1 / 127.5  # one step of a pixel on a screen
+STAGES = ["4x4", "8x8", "16x16", "32x32", "64x64"]
+
+# Runs the module's engine in a page and returns its images as base64 of float32.
+DRAW = """async ({ module, header, data, simd, latents, edits }) => {
+  const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
+  const engine = (await import(url)).engine();
+  const kernel = engine.load(header, await engine.unpack(data), simd);
+  const images = [], times = [];
+  for (const z of latents) {
+    const began = performance.now();
+    images.push(engine.draw(z, edits));
+    times.push(performance.now() - began);
+  }
+  const reader = new FileReader();
+  const done = new Promise((resolve) => (reader.onload = resolve));
+  reader.readAsDataURL(new Blob(images));
+  await done;
+  return { kernel, times, images: reader.result.split(",")[1] };
+}"""
+
+
+@cache
+def small(width=8, kernel_size=4, z_dim=100, channels=3):
+    generator = Generator(width, z_dim, kernel_size, channels)
+    torch.manual_seed(0)
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, 1 if parameter.ndim == 1 else 0, 0.02)
+    return recalibrate(generator, count=512).requires_grad_(False)
+
+
+def latents(n, z_dim=100):
+    return draw_z(n, z_dim, generator=torch.Generator().manual_seed(1))
+
+
+def in_browser(tab, generator, z, edits=(), simd=True):
+    """What live.js draws, (n, channels, 64, 64), and what else DRAW returns."""
+    header, data = live.pack(generator)
+    result = tab.evaluate(DRAW, {
+        "module": MODULE, "header": header, "data": base64.b64encode(data).decode(), "simd": simd,
+        "latents": z.tolist(), "edits": list(edits),
+    })  # fmt: skip
+    images = np.frombuffer(base64.b64decode(result["images"]), np.float32).copy()
+    return torch.from_numpy(images).view(len(z), 64, 64, -1).permute(0, 3, 1, 2), result
+
+
+def assert_close(images, expected, extra=0.0):
+    difference = (images - expected).abs()
+    mean, largest = difference.mean().item(), difference.max().item()
+    print(f"mean {mean:.4f}, max {largest:.4f}")
+    assert mean <= MEAN + extra and largest <= MAX + extra
+
+
+@pytest.fixture(scope="module")
+def blank(browser):
+    tab = browser.new_page()
+    yield tab
+    tab.close()
+
+
+# The engine
+
+
+@pytest.mark.parametrize("sizes", [(64,), (16,), (8, 5), (4, 4, 50, 1)], ids=str)
+def test_images_are_pytorchs(blank, sizes):
+    generator = small(*sizes)
+    z = latents(100, generator.z_dim)
+    images, _ = in_browser(blank, generator, z)
+    assert_close(images, generator(z))
+
+
+def test_images_of_the_shipped_rooms_are_pytorchs(blank):
+    generator = pretrained.load("rooms").generator
+    images, _ = in_browser(blank, generator, latents(100))
+    assert_close(images, generator(latents(100)))
+
+
+@pytest.mark.parametrize("kernel_size", [4, 5])
+@pytest.mark.parametrize("simd", [True, False])
+def test_only_the_rounding_of_weights_tells_them_apart(blank, kernel_size, simd):
+    generator = small(8, kernel_size)
+    x = latents(3)[:, :, None, None]
+    for (name, stage), (weight, bias) in zip(generator.stages.items(), live.fold(generator), strict=True):
+        scale = weight.abs().amax((0, 2, 3), keepdim=True) / (2 ** (live.BITS[name] - 1) - 1)
+        layer = stage[0]
+        rounded = (weight / scale).round() * scale
+        x = F.conv_transpose2d(x, rounded, bias, layer.stride, layer.padding, layer.output_padding)
+        x = stage[-1](x)
+    images, result = in_browser(blank, generator, latents(3), simd=simd)
+    assert (result["kernel"] == "plain") is not simd
+    assert (images - x).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_units_are_ablated_as_in_pytorch(blank, stage):
+    generator, z = small(16), latents(4)
+    units = [0, 2] if stage == "64x64" else [0, 1, 5, 14]
+    side = int(stage.split("x")[0])
+    region = torch.zeros(side, side, dtype=torch.bool)
+    region[side // 4 : side // 2, : side // 2 + 1] = True
+    whole, _ = in_browser(blank, generator, z)
+    for value, where in [(0, None), (0.7, region), ([0.1 * (1 + unit) for unit in units], region)]:
+        with ablate(generator, stage, units, value, where):
+            expected = generator(z)
+        images, _ = in_browser(blank, generator, z, [live.edit(stage, units, value, where)])
+        assert (images - whole).abs().max() > 0.01  # there is something to compare
+        assert_close(images, expected)
+
+
+def test_edits_of_several_stages_add_up_and_leave_nothing_behind(blank):
+    generator, z = small(16), latents(2)
+    with ablate(generator, "8x8", range(20)), ablate(generator, "32x32", [3], 1.5):
+        expected = generator(z)
+    edits = [live.edit("8x8", range(20)), live.edit("32x32", [3], 1.5)]
+    header, data = live.pack(generator)
+    assert_close(in_browser(blank, generator, z, edits)[0], expected)
+    repeated = blank.evaluate("""async ({ module, header, data, z, edits }) => {
+      const engine = (await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })))).engine();
+      engine.load(header, await engine.unpack(data));
+      const before = engine.draw(z), between = engine.draw(z, edits), after = engine.draw(z);
+      return [before.every((value, i) => value === after[i]), before.every((value, i) => value === between[i])];
+    }""", {
+        "module": MODULE, "header": header, "data": base64.b64encode(data).decode(), "z": z[0].tolist(), "edits": edits,
+    })  # fmt: skip
+    assert repeated == [True, False]
+
+
+def test_an_image_takes_a_fraction_of_a_plain_loops_time(blank, record_property):
+    _, result = in_browser(blank, small(64), latents(60))
+    median, fastest = statistics.median(result["times"]), min(result["times"])
+    record_property("ms per image", median)
+    print(f"{result['kernel']}: median {median:.1f} ms, fastest {fastest:.1f} ms")
+    assert result["kernel"] in ("simd", "fused")
+    _, plain = in_browser(blank, small(64), latents(5), simd=False)
+    assert fastest < min(plain["times"]) / 3  # the aim is a median of 33 ms, but only an idle machine tells
+
+
+def test_a_latent_of_another_length_is_an_error(blank):
+    with pytest.raises(Exception, match="z has 3 numbers, this generator takes 100"):
+        in_browser(blank, small(), torch.zeros(1, 3))
+
+
+def test_statistics_that_follow_the_batch_cannot_be_folded():
+    with pytest.raises(ValueError, match="call .eval()"):
+        live.pack(Generator(4).train())
+
+
+def test_weights_are_small_and_named_by_what_they_are():
+    name, script = live.weights_script(small(64), "rooms")
+    assert len(script) <= 5_000_000
+    assert name.startswith("rooms-") and name != live.weights_script(small(8), "rooms")[0]
+    assert name == live.weights_script(small(64), "rooms")[0]
+
+
+@pytest.mark.parametrize("path", ["line", "arc"])
+def test_ways_between_latents_are_those_of_walking(blank, path):
+    a, b = latents(2)
+    points = blank.evaluate("""async ({ module, a, b, path }) => {
+      const { between } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+      return [0, 0.25, 0.5, 0.75, 1].map((t) => between(a, b, t, path));
+    }""", {"module": MODULE, "a": a.tolist(), "b": b.tolist(), "path": path})
+    torch.testing.assert_close(torch.tensor(points), getattr(walking, path)(a, b, 5), atol=1e-5, rtol=0)
+
+
+# The panels, on a page in a folder
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A generator of width 16 with a film of noise, called "tiny"."""
+    film = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 8, 3), np.uint8).repeat(8, 2).repeat(8, 3)
+    log = [{"step": step, "d_loss": 1 / step, "g_loss": math.log(step)} for step in range(5, 1001, 5)]
+    card = {"name": "tiny", "prior": "uniform", "film": {"steps": [0, 10, 100, 1000]}}
+    return pretrained.Pretrained(small(16), None, card, log, film)
+
+
+@pytest.fixture
+def open_page(browser, tmp_path, trained):
+    """A function that writes a page with figures, opens it from its folder and returns its tab."""
+    contexts, trouble = [], []
+
+    def open_it(*shown, weights=True, before="", **options):
+        static = tmp_path / "_static"
+        static.mkdir()
+        (static / "live.js").write_text(live.page_script())
+        (static / "live.css").write_text(Path(live.__file__).with_name("live.css").read_text())
+        name, script = live.weights_script(trained.generator, "tiny")
+        if weights:
+            (static / f"live-{name}.js").write_text(script)
+        (tmp_path / "page.html").write_text(
+            '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            '<link rel="stylesheet" href="_static/live.css"><script defer src="_static/live.js"></script>'
+            + before + "".join(figure.html() for figure in shown)
+        )
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.asked = []
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.on("pageerror", lambda error: trouble.append(str(error)))
+        if weights:
+            tab.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        tab.goto((tmp_path / "page.html").as_uri())
+        return tab
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+def alive(tab, number=0):
+    figure = tab.locator(".dcgan-live").nth(number)
+    figure.scroll_into_view_if_needed()
+    tab.wait_for_function("i => document.querySelectorAll('.dcgan-live')[i].dataset.state", arg=number, timeout=60_000)
+    assert figure.get_attribute("data-state") == "alive", figure.inner_text()
+    return figure
+
+
+def pixels(canvas):
+    """The canvas as an image (3, h, w) in [-1, 1]."""
+    png = base64.b64decode(canvas.evaluate("c => c.toDataURL()").split(",")[1])
+    image = np.array(Image.open(io.BytesIO(png)).convert("RGB"))
+    return torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def drawn_after(tab, figure, act):
+    """Does `act` and waits until the figure has drawn what follows from it and is at rest."""
+    counter = figure.locator("[data-drawn]")
+    before = counter.get_attribute("data-drawn")
+    act()
+    tab.wait_for_function("([e, before]) => e.dataset.drawn !== before", arg=[counter.element_handle(), before])
+    for _ in range(100):
+        before = counter.get_attribute("data-drawn")
+        tab.wait_for_timeout(100)
+        if counter.get_attribute("data-drawn") == before:
+            return
+
+
+def state(figure, name):
+    return figure.evaluate("(root, name) => root.model.get(name)", name)
+
+
+def test_the_film_shows_the_step_and_its_losses(open_page, trained):
+    tab = open_page(live.film(trained))
+    figure = alive(tab)
+    slider = figure.get_by_role("slider", name="step")
+    assert "step 1,000" in figure.locator("output").inner_text()
+    slider.focus()
+    for at in (2, 1, 0):
+        slider.press("ArrowLeft")
+        shown = pixels(figure.locator("canvas")).view(3, 2, 64, -1, 64)  # rows of three tiles
+        film = torch.from_numpy(trained.film[at]).float() / 127.5 - 1
+        tiles = shown.permute(1, 3, 2, 4, 0).flatten(0, 1)
+        assert (tiles - film).abs().mean() < 0.08  # webp loses something; another step differs by 0.6
+    words = figure.locator("output").inner_text()
+    assert words == "step 0: loss of D 0.20, of G 1.61"
+    assert slider.get_attribute("aria-valuetext") == "step 0"
+    assert figure.locator("img").is_hidden()
+
+
+def test_a_film_asks_for_no_weights(open_page, trained):
+    tab = open_page(live.film(trained))
+    alive(tab)
+    assert not [url for url in tab.asked if "live-" in url]
+
+
+def test_a_walk_shows_the_point_between_its_rooms(open_page, trained):
+    made = live.walk(trained, torch.Generator().manual_seed(3), directions=2)
+    tab = open_page(made)
+    figure = alive(tab)
+    big = figure.locator("canvas").first
+    generator, (a, b) = trained.generator, torch.tensor(made.ends)
+    assert_close(pixels(big), generator(a[None])[0], BYTE)
+    slider = figure.get_by_role("slider", name="A to B")
+    slider.focus()
+
+    drawn_after(tab, figure, lambda: [slider.press("PageUp") for _ in range(3)])
+    t = state(figure, "t")
+    assert 0 < t < 1
+    assert_close(pixels(big), generator(torch.lerp(a, b, t)[None])[0], BYTE)
+    straight = pixels(big)
+
+    drawn_after(tab, figure, lambda: figure.get_by_label("path between the rooms").select_option("arc"))
+    z = torch.tensor(state(figure, "z"))
+    assert torch.allclose(z[0].norm(), (1 - t) * a.norm() + t * b.norm(), atol=1e-4)
+    assert_close(pixels(big), generator(z)[0], BYTE)
+    assert not torch.equal(pixels(big), straight)
+    assert "arc" in figure.locator("output").inner_text()
+
+    slider.press("End")
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="New room B").click())
+    z = torch.tensor(state(figure, "z"))
+    assert z.abs().max() <= 1 and not torch.allclose(z[0], b)
+    assert_close(pixels(big), generator(z)[0], BYTE)
+
+
+def test_nudges_move_along_coordinates_and_directions(open_page, trained):
+    made = live.walk(trained, torch.Generator().manual_seed(3), directions=2)
+    tab = open_page(made)
+    figure = alive(tab)
+    which, amount = figure.get_by_label("what to nudge"), figure.get_by_role("slider", name="nudge")
+    expected = torch.tensor(made.z[0])
+    for name, step in [("direction 2", torch.tensor(made.data["directions"][1])), ("coordinate 8", torch.eye(100)[7])]:
+        which.select_option(label=name)
+        amount.focus()
+        drawn_after(tab, figure, lambda: amount.press("End"))
+        expected = expected + 3 * step
+        torch.testing.assert_close(torch.tensor(state(figure, "z"))[0], expected, atol=1e-4, rtol=0)
+        assert_close(pixels(figure.locator("canvas").first), trained.generator(expected[None])[0], BYTE)
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="Undo nudges").click())
+    assert state(figure, "z") == made.z
+
+
+def test_a_walk_goes_through_its_wall_by_itself_and_stops(open_page, trained):
+    made = live.walk(trained, torch.Generator().manual_seed(3), directions=0)
+    tab = open_page(made)
+    figure = alive(tab)
+    stones = figure.locator(".stones canvas")
+    assert stones.count() == 9
+    expected = trained.generator(torch.tensor(made.data["wall"]))
+    for i in range(9):
+        assert_close(pixels(stones.nth(i)), expected[i], BYTE)
+    player = figure.get_by_role("button", name="Play")
+    player.click()
+    tab.wait_for_function("() => document.querySelector('.dcgan-live').model.get('t') > 0.2")
+    figure.get_by_role("button", name="Pause").click()
+    stopped = state(figure, "t"), state(figure, "ends")
+    start = made.data["wall"].index(stopped[1][0])
+    assert stopped[1][1] == made.data["wall"][(start + 1) % 9]
+    tab.wait_for_timeout(300)
+    assert (state(figure, "t"), state(figure, "ends")) == stopped
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="walk to room 5").click())
+    assert_close(pixels(figure.locator("canvas").first), expected[4], BYTE)
+
+
+def test_reduced_motion_stands_still_between_steps(open_page, trained):
+    tab = open_page(live.walk(trained, torch.Generator().manual_seed(3), directions=0), reduced_motion="reduce")
+    figure = alive(tab)
+    figure.get_by_role("button", name="Play").click()
+    tab.wait_for_function("() => document.querySelector('.dcgan-live').model.get('t') > 0", timeout=60_000)
+    assert state(figure, "t") * 10 % 1 < 1e-6 or state(figure, "t") * 10 % 1 > 1 - 1e-6  # one of ten places on the wall
+
+
+def test_units_are_switched_off_in_several_images_at_once(open_page, trained):
+    z, ranking = latents(9), torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    tab = open_page(live.images(trained, z, "nine rooms", ranked=("8x8", ranking)))
+    figure = alive(tab)
+    z = torch.tensor(state(figure, "z"))
+    slider = figure.get_by_role("slider", name="units off")
+    slider.focus()
+    for key, count in [(None, 0), ("PageUp", None), ("End", 64)]:
+        if key:
+            drawn_after(tab, figure, lambda key=key: slider.press(key))
+        count = count if count is not None else int(slider.input_value())
+        with ablate(trained.generator, "8x8", ranking[:count]):
+            expected = trained.generator(z)
+        assert f"{count} of 64 units off at 8x8" in figure.locator("output").inner_text()
+        for i in range(9):
+            assert_close(pixels(figure.locator("canvas").nth(i)), expected[i], BYTE)
+
+
+def test_nothing_is_loaded_before_a_figure_is_on_screen(open_page, trained):
+    tab = open_page(live.walk(trained, directions=0), before='<div style="height: 3000px"></div>')
+    tab.wait_for_timeout(300)
+    assert not [url for url in tab.asked if "live-" in url]
+    assert tab.locator(".dcgan-live").get_attribute("data-state") is None
+    alive(tab)
+    assert len([url for url in tab.asked if "live-" in url]) == 1
+
+
+def test_figures_of_one_generator_load_it_once(open_page, trained):
+    tab = open_page(live.images(trained, latents(2), "two rooms"), live.images(trained, latents(3), "three rooms"))
+    alive(tab, 0), alive(tab, 1)
+    assert len([url for url in tab.asked if "live-" in url]) == 1
+
+
+def test_a_figure_that_cannot_run_says_so_and_keeps_its_picture(open_page, trained):
+    tab = open_page(live.images(trained, latents(2), "two rooms"), weights=False)
+    tab.wait_for_selector('.dcgan-live[data-state="still"]')
+    assert "cannot run here (its weights are missing)" in tab.get_by_role("status").inner_text()
+    assert tab.locator("img").is_visible() and tab.locator("img").evaluate("image => image.naturalWidth") == 128
+
+
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (360, "dark")])
+def test_figures_fit_the_screen_and_are_named(open_page, trained, width, scheme):
+    several = live.images(trained, latents(9), "nine rooms", ("4x4", [1]))
+    shown = [live.film(trained), live.walk(trained, directions=1), several]
+    tab = open_page(*shown, viewport={"width": width, "height": 700}, color_scheme=scheme, has_touch=width < 500)
+    for i in range(3):
+        figure = alive(tab, i)
+        controls = figure.locator("button, input, select, canvas")
+        unnamed = controls.evaluate_all("""all => all.filter((e) =>
+            !(e.getAttribute("aria-label") || e.innerText || e.labels?.length)).map((e) => e.outerHTML)""")
+        assert unnamed == []
+        small_ones = figure.locator("button, input, select").evaluate_all(
+            "all => all.filter((e) => e.getBoundingClientRect().height < 24).length")
+        assert small_ones == 0  # what a finger can hit
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# The book's extension
+
+
+def test_the_build_writes_what_the_pages_ask_for(tmp_path, trained):
+    safe = tmp_path / "weights" / "tiny"
+    safe.mkdir(parents=True)
+    from safetensors.torch import save_file
+
+    save_file(pretrained._stored(trained.generator), safe / "generator.safetensors")
+    (safe / "card.json").write_text(json.dumps(trained.card))
+    loaded = pretrained._from_files(safe)[0].eval()
+    made = live.images(pretrained.Pretrained(loaded, None, trained.card, []), latents(2), "two rooms")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "conf.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'extensions')!r})\n"
+        "from pathlib import Path; from dcgan_book import pretrained\n"
+        f"pretrained.WEIGHTS = Path({str(safe.parent)!r})\nextensions = ['live']\n")
+    raw = "\n".join("   " + line for line in made.html().splitlines())
+    (source / "index.rst").write_text(f"Title\n=====\n\n.. toctree::\n\n   other\n\n.. raw:: html\n\n{raw}\n")
+    (source / "other.rst").write_text("Other\n=====\n\nNothing here.\n")
+    build = [sys.executable, "-m", "sphinx", "-qW", source, tmp_path / "out"]
+    subprocess.run(build, check=True, timeout=120)
+    static = tmp_path / "out" / "_static"
+    assert f'["{made.weights}"]' in (static / f"live-{made.weights}.js").read_text()[:200]
+    assert (static / "live.js").read_text() == live.page_script()
+    assert "live.js" in (tmp_path / "out" / "index.html").read_text()
+    assert "live.js" not in (tmp_path / "out" / "other.html").read_text()
+
+    (source / "index.rst").write_text((source / "index.rst").read_text().replace(made.weights, "tiny-000000000000"))
+    stale = subprocess.run(build, capture_output=True, text=True, timeout=120)
+    assert stale.returncode != 0 and "other weights than today's 'tiny'" in stale.stderr
