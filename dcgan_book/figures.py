@@ -75,7 +75,7 @@ def grid(images, columns=8, labels=None, notes=None):
         for i, note in enumerate(notes or []):
             row, column = divmod(i, columns)
             middle, below = (column + 0.5) * images.shape[3], (row + 1) * (images.shape[2] + strip) - strip / 2
-            ax.text(middle, below, note, ha="center", va="center", fontsize=6)
+            ax.text(middle, below, note, ha="center", va="center", fontsize=7.5)
         return fig
     if len(labels) != n:
         raise ValueError(f"there are {n} images and {len(labels)} labels: give one for each")
