@@ -2,15 +2,32 @@
 
 import copy
 import json
+import statistics
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from dcgan_book import models, training
+from dcgan_book import measure, models, pretrained, training
 
 BOOK = Path(__file__).parent.parent / "book"
+
+
+def test_slider_to_picture_takes_a_moment(capsys):
+    """What a move in chapter 2's figure asks of the kernel: a room, and the instrument's reading of it."""
+    generator, instrument = pretrained.load("rooms").generator, measure.load()
+    times = []
+    for z in training.draw_z(30).split(1):
+        began = time.perf_counter()
+        with torch.no_grad():
+            instrument.presence(generator(z))
+        times.append(time.perf_counter() - began)
+    median = statistics.median(times)
+    with capsys.disabled():
+        print(f"slider to picture and reading: median {1000 * median:.0f} ms")
+    assert min(times) < 0.05 and median < 0.25  # 50 ms is the aim; the median also measures what else runs
 
 
 @pytest.fixture(scope="module")

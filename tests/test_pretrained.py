@@ -513,6 +513,7 @@ def test_shipped_weights_are_whole_and_small(folder):
     for file, digest in found.card["sha256"].items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest, file
     assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= 15e6
-    assert len(found.film) == len(found.card["film"]["steps"]) and found.log[-1]["step"] == found.card["steps"]
+    assert len(found.film) == len(found.card["film"]["steps"])
+    assert 0 <= found.card["steps"] - found.log[-1]["step"] < training.LOG_EVERY  # a run may be stopped at any step
     images = found.generator(training.draw_z(8, found.card["z_dim"], found.card["prior"]))
     assert images.isfinite().all() and images.std(0).mean() > 0.1, "no two samples are alike"
