@@ -1,6 +1,7 @@
 """Live figures: a run that is watched is the run it would have been, can be stopped, and hides no fault."""
 
 import _thread
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -187,10 +188,14 @@ def test_interrupting_the_kernel_stops_the_run_and_keeps_it(live, monkeypatch):
     monkeypatch.setattr(figures, "png", lambda _: b"a picture")
     one = live(ENDLESS, seconds=60).start()
     wait_for_step(one, 1)
-    timer = threading.Timer(0.3, _thread.interrupt_main)
-    timer.start()
-    trained = one.wait()
-    timer.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        timer = threading.Timer(0.3, _thread.interrupt_main)
+        timer.start()
+        trained = one.wait()
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert trained.step == len(one.log) and one.status.value.endswith("; stopped")
     assert one.log[-1]["seconds"] < 60, "it went on until its time was up"
 
