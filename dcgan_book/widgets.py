@@ -28,14 +28,14 @@ def follow(figure, describe):
     Arguments: `figure`, a `live.LiveFigure`; `describe`, from z (n, z_dim) to a str. On a page without a kernel the
     line stays as it is. Returns the line, an ipywidgets.HTML.
     """
-    line = ipywidgets.HTML()
+    sentence = describe(torch.tensor(figure.z))
+    line = ipywidgets.HTML(html.escape(sentence))
 
-    def update(_=None):
+    def update(_):
         line.value = html.escape(describe(torch.tensor(figure.z)))
 
-    update()
     figure.observe(update, "z")
-    show(line, html.unescape(line.value))
+    show(line, sentence)
     return line
 
 

@@ -1,7 +1,7 @@
 """A generator that has learned 100 rooms by heart, for chapter 2: the case that a test of memorisation must catch.
 
-A GAN trained on 100 rooms does not get there; its D knows the hundred by heart and leaves G in noise. So there is no
-D here: G is trained to draw room i for the latent whose i-th number is 1 and whose others are 0.
+The GAN that we tried on 100 rooms ended in noise, with a D that was always sure. So there is no D here:
+G is trained to draw room i for the latent whose i-th number is 1 and whose others are 0.
 `python book/experiments/memoriser.py` writes memoriser.safetensors beside itself, in some minutes on a core.
 """
 

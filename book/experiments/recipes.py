@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from scipy.linalg import sqrtm
+from torch import nn
 
 from dcgan_book import figures, rooms, training
+from dcgan_book.measure import frechet
 from dcgan_book.models import Discriminator, Generator, initialise
-from torch import nn
 
 FOLDER = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -69,15 +69,8 @@ def faulty(config):
 
 
 def thumbnails(images):
-    """Images (n, 3, 64, 64) as 8x8 thumbnails, float64 (n, 192)."""
-    return nn.functional.avg_pool2d(images.float(), 8).flatten(1).double().numpy()
-
-
-def frechet(first, second):
-    """Frechet distance of two sets of vectors (n, d), each taken as a Gaussian: 0 where they agree."""
-    means, covariances = zip(*((part.mean(axis=0), np.cov(part, rowvar=False)) for part in (first, second)))
-    root = sqrtm(covariances[0] @ covariances[1]).real
-    return float(((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root))
+    """Images (n, 3, 64, 64) as 8x8 thumbnails, (n, 192)."""
+    return nn.functional.avg_pool2d(images.float(), 8).flatten(1)
 
 
 if __name__ == "__main__":
