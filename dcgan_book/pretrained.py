@@ -145,7 +145,7 @@ def _card(checkpoint, config, generator, discriminator):
     of_data = {"name": kind if kind in NAMED else "own images", "images": checkpoint["count"]}
     if kind in WORLDS:
         of_data["version"] = WORLDS[kind].VERSION
-    remedies = {name: getattr(config, name) for name in ("instance_noise", "label_smoothing", "ema")}
+    remedies = {name: getattr(config, name) for name in ("instance_noise", "noise_steps", "label_smoothing", "ema")}
     return {
         "data": of_data,
         "seed": config.seed,

@@ -67,6 +67,7 @@ class TrainConfig:
     lr_g: float = 2e-4
     beta1: float = 0.5
     instance_noise: float = 0.0
+    noise_steps: int | None = None
     label_smoothing: float = 0.0
     ema: float = 0.0
     device: str = "auto"
@@ -82,7 +83,7 @@ class TrainConfig:
             raise TrainingError(f"kernel_size is {self.kernel_size}; it is 4 or 5")
         if self.precision not in ("auto", *PRECISIONS):
             raise TrainingError(f"precision is {self.precision!r}; it is one of auto, {', '.join(PRECISIONS)}")
-        for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads"):
+        for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads", "noise_steps"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 1")
         for name in ("beta1", "ema", "label_smoothing"):
@@ -284,7 +285,7 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
         while step < config.steps and not stopped:
             real = next(batches).to(device)
             z = draw_z(config.batch, config.z_dim, config.prior, state["random"])[rank::world].to(device)
-            see = _noise(config.instance_noise, stream(config.seed, f"noise {step} {rank}", device))
+            see = _noise(_sigma(config, step), stream(config.seed, f"noise {step} {rank}", device))
             with autocast:
                 losses = gan_step(*players, real, z, config.label_smoothing, see)
             step += 1
@@ -354,6 +355,12 @@ def _batches(images, config, step, rank, world):
             step += 1
             now, ahead = ahead, pool.submit(prepare, step)
             yield now.result()
+
+
+def _sigma(config, step):
+    """Instance noise at a step: the same always, or falling in a straight line to nothing at `noise_steps`."""
+    left = 1 - step / config.noise_steps if config.noise_steps else 1
+    return config.instance_noise * max(left, 0)
 
 
 def _noise(sigma, generator):
@@ -788,6 +795,7 @@ def _parser():
 
     remedies = parser.add_argument_group("remedies, off by default")
     add(remedies, "--instance-noise", "add N(0, SIGMA) noise to all that D sees", metavar="SIGMA")
+    add(remedies, "--noise-steps", "let it fall to nothing over N steps (default: it stays)", type=int, metavar="N")
     add(remedies, "--label-smoothing", "label real images 1 - EPS instead of 1", metavar="EPS")
     add(remedies, "--ema", "sample from a moving average of G's weights, decay for example 0.998", metavar="DECAY")
 

@@ -27,7 +27,7 @@ TINY = TrainConfig(
 )
 OTHER = {
     "prior": "normal", "kernel_size": 5, "seed": 3, "limit": 9, "lr_d": 1e-4, "lr_g": 3e-4, "beta1": 0.6,
-    "instance_noise": 0.1, "label_smoothing": 0.1, "ema": 0.9,
+    "instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "ema": 0.9,
 }  # fmt: skip
 PRIVATE = "private-place"  # a folder that no written file may name
 FILES = {"card.json", "discriminator.safetensors", "film.png", "generator.safetensors", "log.jsonl"}
@@ -208,7 +208,7 @@ def test_the_card_names_data_remedies_and_which_weights(exports):
     assert paper["data"] == {"name": "rooms", "images": 24, "version": pretrained.WORLDS["rooms"].VERSION}
     assert other["data"] == {"name": "own images", "images": 9}
     assert paper["remedies"] == {}
-    assert other["remedies"] == {"instance_noise": 0.1, "label_smoothing": 0.1, "ema": 0.9}
+    assert other["remedies"] == {"instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "ema": 0.9}
     assert (paper["generator"], other["generator"]) == ("weights of the last step", "moving average of the weights")
 
 

@@ -25,7 +25,7 @@ from dcgan_book.training import TrainConfig, TrainingError
 TINY = TrainConfig(
     data="rooms:24", steps=12, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1, checkpoint_every=5
 )
-REMEDIES = {"instance_noise": 0.1, "label_smoothing": 0.1, "ema": 0.9}
+REMEDIES = {"instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "ema": 0.9}
 
 
 @pytest.fixture(autouse=True)
@@ -309,6 +309,13 @@ def test_instance_noise_changes_only_what_d_sees(images, monkeypatch):
     for drawn in (noise, other):
         assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 0.5) < 0.02
     assert abs((noise * other).mean()) < 0.02, "the same noise twice"
+
+
+def test_instance_noise_falls_to_nothing_where_asked(images, monkeypatch):
+    calls = spied(monkeypatch)
+    train(replace(TINY, steps=6, instance_noise=0.4, noise_steps=4), images)
+    spread = [(see(real) - real).std().item() for (real, _, _, see), _, _ in calls]
+    assert spread == pytest.approx([0.4, 0.3, 0.2, 0.1, 0, 0], rel=0.02)
 
 
 def test_one_sided_labels_and_two_learning_rates(images, monkeypatch):
