@@ -239,5 +239,5 @@ def _numbers(latents):
 def _picture(array):
     """A data URI of uint8 (h, w, 3), small enough to stand in a page."""
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "webp", quality=85, method=6)
+    Image.fromarray(array).save(buffer, "webp", quality=75, method=6)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,16 +1,20 @@
 """The built book: complete, and readable without a network, from a folder."""
 
+import gzip
 import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parent.parent
+WEIGHTS = re.compile(r"live-.+\.js")
 PAGES = ["intro", "01-training", "02-walking", "03-features", "04-forgetting", "05-arithmetic"]
 
 
@@ -58,6 +62,21 @@ def test_a_page_opens_from_a_folder_and_asks_nobody(html, browser, page, width, 
     assert faults == []
     assert missing == []
     assert overflow <= 0, f"the page is {overflow} px wider than the screen"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_light(html, browser, page):
+    """At most 1.5 MB as a server sends it, packed, all that the theme asks for included; weights load apart."""
+    asked = set()
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.on("request", lambda request: asked.add(request.url.partition("?")[0]))
+    tab.goto((html / "book" / f"{page}.html").as_uri())
+    tab.wait_for_timeout(300)
+    context.close()
+    files = [Path(url2pathname(urlsplit(url).path)) for url in asked if url.startswith("file:")]
+    sent = {file.name: len(gzip.compress(file.read_bytes())) for file in files if not WEIGHTS.match(file.name)}
+    assert f"{page}.html" in sent and sum(sent.values()) <= 1.5e6, sent
 
 
 @pytest.mark.parametrize("page", PAGES)
