@@ -2,7 +2,8 @@
 //
 // Two hosts: a page of the built book, where a figure is an HTML element and nothing runs but this file, and
 // Jupyter, where it is an anywidget whose state the kernel reads and sets. `dcgan_book/live.py` writes both.
-// In order: the engine (weights in, pixels out), its worker, what figures share, the figures, the two hosts.
+// In order: the engine (weights in, pixels out), its worker, what figures share, the two hosts. The figures themselves
+// stand in `views/`.
 
 // ---------------------------------------------------------------------------------------------------- the engine
 
@@ -336,62 +337,6 @@ async function painting(model, root, read, canvases) {
   });
 }
 
-// --------------------------------------------------------------------------------------------------- the figures
-// Each builds its parts in `root` from the state in `model`, and returns when it shows its first picture.
-const views = {};
-
-// Chapter 1: the same latents over the steps of a training run, beside its losses.
-views.film = async (model, root, image) => {
-  const { steps, log } = model.get("data");
-  await image.decode();
-  const side = image.naturalHeight / steps.length, tiles = image.naturalWidth / side;
-  const across = Math.ceil(tiles / Math.ceil(tiles / 4)); // at most four side by side
-  const canvas = el("canvas", { width: across * side, height: Math.ceil(tiles / across) * side, role: "img" });
-  const chart = lossChart(log), words = readOut();
-  const show = () => {
-    const at = model.get("at"), step = steps[at], context = canvas.getContext("2d");
-    for (let i = 0; i < tiles; i++) {
-      const [x, y] = [(i % across) * side, Math.floor(i / across) * side];
-      context.drawImage(image, i * side, at * side, side, side, x, y, side, side);
-    }
-    const { d_loss, g_loss } = chart.mark(step);
-    words.value = `step ${step.toLocaleString("en")}: loss of D ${d_loss.toFixed(2)}, of G ${g_loss.toFixed(2)}`;
-    canvas.setAttribute("aria-label", `${tiles} samples at step ${step}, from the same latents at every step`);
-    control.update(at);
-    root.dataset.drawn = at;
-  };
-  const last = steps.length - 1;
-  const control = slider("step", { min: 0, max: last, step: 1, value: model.get("at") }, (at) => {
-    player.stop();
-    change(model, { at });
-  }, (at) => `step ${steps[at]}`);
-  const player = play(root, 8, (t) => model.set("at", Math.round(t * last)), () => model.get("at") / last,
-    () => model.save_changes());
-  model.on("change:at", show);
-  root.append(
-    el("div", { className: "parts" }, part(canvas), part(chart.element)), row(player, control.element), words);
-  show();
-};
-
-// Both losses over the steps as a drawing; `mark` sets its cursor to a step and returns the record nearest to it.
-function lossChart(log) {
-  const last = log[log.length - 1].step;
-  const sorted = log.flatMap((record) => [record.d_loss, record.g_loss]).sort((a, b) => a - b);
-  const top = sorted[Math.floor(0.99 * (sorted.length - 1))] * 1.1; // single spikes are cut off
-  const across = (step) => (100 * step) / last;
-  const points = (key) => log.map((record) => `${across(record.step)},${100 - 100 * Math.min(1, record[key] / top)}`);
-  const drawing = el("div", { role: "img", "aria-label": "losses over the steps" });
-  drawing.innerHTML = `<svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="now" d=""/>
-    <polyline class="d" points="${points("d_loss")}"/><polyline class="g" points="${points("g_loss")}"/></svg>`;
-  const mark = (step) => {
-    drawing.querySelector(".now").setAttribute("d", `M${across(step)} 0V100`);
-    return log.reduce((best, record) => (Math.abs(record.step - step) < Math.abs(best.step - step) ? record : best));
-  };
-  const key = row(el("span", { className: "key" }, "loss of D"), el("span", { className: "key g" }, "loss of G"),
-    el("span", {}, `0 to ${top.toFixed(1)}, steps 0 to ${last.toLocaleString("en")}`));
-  return { element: el("div", {}, drawing, key), mark };
-}
-
 // A button that lets `go` run from 0 to 1 in some seconds, again and again; with reduced motion, in ten still steps.
 function play(root, seconds, go, where, stopped) {
   let playing = false, onScreen = true;
@@ -415,122 +360,10 @@ function play(root, seconds, go, where, stopped) {
   return control;
 }
 
-// Chapter 2: two rooms and the way between them, nudges, and a wall of points to walk through.
-views.walk = async (model, root) => {
-  const { prior, directions, wall } = model.get("data"), size = model.get("ends")[0].length;
-  const big = picture("the room at this point of the walk"), small = [picture("room A"), picture("room B")];
-  const tiles = wall.map((_, i) => picture(`room ${i + 1} of the wall`)), words = readOut();
-  const [redraw, redrawEnds, drawWall] = await Promise.all([
-    painting(model, root, () => model.get("z"), [big]),
-    painting(model, { dataset: {} }, () => model.get("ends"), small),
-    painting(model, { dataset: {} }, () => wall, tiles),
-  ]);
-
-  // The controls' state gives z, in one go; whatever z is, also one that the kernel has set, is shown.
-  let busy = false, leg = -1; // the leg of the walk through the wall, if it is on it
-  const move = () => {
-    const [nudges, count] = [model.get("nudges"), directions.length];
-    const point = between(...model.get("ends"), model.get("t"), model.get("path"));
-    const along = (i) => directions.reduce((sum, direction, k) => sum + nudges[k] * direction[i], nudges[count + i]);
-    model.set("z", [point.map((value, i) => value + along(i))]);
-  };
-  const update = (values, save = true) => {
-    busy = true;
-    change(model, values, false);
-    busy = false;
-    move();
-    if (save) model.save_changes();
-  };
-  const byHand = (values) => {
-    player?.stop();
-    if (values.ends) leg = -1;
-    update(values);
-  };
-
-  const way = slider("A to B", { min: 0, max: 1, step: 0.01, value: model.get("t") }, (t) => byHand({ t }),
-    (t) => `${Math.round(100 * t)} % of the way from A to B`);
-  const choice = (label, onchange, ...options) => el("select", { "aria-label": label, onchange }, ...options);
-  const path = choice("path between the rooms", () => update({ path: path.value }),
-    el("option", { value: "line" }, "on a line"), el("option", { value: "arc" }, "on an arc"));
-  const reroll = (end) => button(`New room ${"AB"[end]}`, () =>
-    byHand({ ends: model.get("ends").map((z, i) => (i === end ? randomLatent(size, prior) : z)) }));
-
-  const numbered = (count, name) => [...Array(count).keys()].map((i) => `${name} ${i + 1}`);
-  const names = [...numbered(directions.length, "direction"), ...numbered(size, "coordinate")];
-  const nudges = names.map(() => 0);
-  const showNudge = () => amount.update(model.get("nudges")[which.value]);
-  const which = choice("what to nudge", showNudge, ...names.map((name, value) => el("option", { value }, name)));
-  const amount = slider("nudge", { min: -3, max: 3, step: 0.05, value: 0 }, (value) =>
-    update({ nudges: model.get("nudges").map((old, i) => (i === Number(which.value) ? value : old)) }),
-    (value) => `${names[which.value]} moved by ${value}`);
-  const reset = button("Undo nudges", () => update({ nudges }));
-
-  // Play walks from room to room of the wall, and round again.
-  const goTo = (place) => {
-    const now = Math.min(wall.length - 1, Math.floor(place * wall.length));
-    const ends = now === leg ? {} : { ends: [wall[now], wall[(now + 1) % wall.length]] };
-    leg = now;
-    update({ ...ends, t: place * wall.length - now }, false);
-    stones.forEach((stone, i) => stone.setAttribute("aria-current", i === now));
-  };
-  const where = () => (leg < 0 ? 0 : (leg + model.get("t")) / wall.length);
-  const player = wall.length > 1 ? play(root, 3 * wall.length, goTo, where, () => model.save_changes()) : null;
-  const stones = tiles.map((tile, i) => {
-    const stone = button("", () => byHand({ ends: [model.get("z")[0], wall[i]], nudges, t: 1 }));
-    stone.append(tile);
-    stone.setAttribute("aria-label", `walk to room ${i + 1} of the wall`);
-    return stone;
-  });
-
-  const show = () => {
-    const t = Math.round(100 * model.get("t")), on = model.get("path") === "arc" ? "an arc" : "a line";
-    words.value = `${t} % from A to B on ${on}, length of z ${norm(model.get("z")[0]).toFixed(2)}`;
-    big.setAttribute("aria-label", `a generated room, ${words.value}`);
-    way.update(model.get("t"));
-    path.value = model.get("path");
-    showNudge();
-    return redraw();
-  };
-  for (const key of ["ends", "t", "path", "nudges"]) {
-    model.on(`change:${key}`, () => busy || update({})); // the kernel's, which then hears of z
-  }
-  model.on("change:z", show);
-  model.on("change:ends", redrawEnds);
-  for (const draw of [show, redrawEnds, drawWall]) model.on("change:units", draw);
-  await Promise.all([show(), redrawEnds(), drawWall()]);
-  const rooms = el("div", { className: "wall" }, ...small);
-  root.append(
-    el("div", { className: "parts" }, part(big, words), part(rooms, row(reroll(0), reroll(1)), row(path, way.element),
-      row(which, amount.element), row(reset))),
-    ...(player ? [row(player, "a walk through the rooms below, or choose one")] : []),
-    el("div", { className: "wall stones" }, ...stones),
-  );
-};
-
-// Chapters 4 and 5: several images at once, and a slider that switches off a stage's units in the order given.
-views.images = async (model, root) => {
-  const { ranked, labels } = model.get("data");
-  const tiles = model.get("z").map((_, i) => picture(labels[i] ?? `image ${i + 1}`));
-  const redraw = await painting(model, root, () => model.get("z"), tiles), words = readOut(), controls = [];
-  if (ranked.units?.length) {
-    const { stage, units } = ranked;
-    const name = (count) => `${count} of ${units.length} units off at ${stage}`;
-    const off = slider("units off", { min: 0, max: units.length, step: 1, value: 0 }, (count) =>
-      change(model, { units: count ? [{ stage, units: units.slice(0, count), value: 0 }] : [] }), name);
-    const follow = () => {
-      const now = model.get("units").find((change) => change.stage === stage)?.units.length ?? 0;
-      off.update(now);
-      words.value = name(now);
-    };
-    model.on("change:units", follow);
-    follow();
-    controls.push(row(off.element), words);
-  }
-  model.on("change:z", redraw);
-  model.on("change:units", redraw);
-  await redraw();
-  root.append(el("div", { className: "tiles" }, ...tiles), ...controls);
-};
+// The figures: each builds its parts in `root` from the state in `model`, and returns when it shows its first picture.
+// They stand in `views/`, a file for each chapter, which Python puts here.
+const views = {};
+/* views */
 
 // ------------------------------------------------------------------------------------------------- the two hosts
 

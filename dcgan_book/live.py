@@ -26,10 +26,15 @@ from dcgan_book.training import draw_z
 LANES = 8  # output channels that live.js computes at once
 RUN = 4  # input numbers that it takes at once
 BITS = {"4x4": 8, "8x8": 8, "16x16": 10, "32x32": 12, "64x64": 12}  # late stages have few weights, and errors that show
-
-
 LOG_POINTS = 250  # of a loss curve, at most
 DIGITS = 4  # decimals of a latent in a figure
+HERE = Path(__file__).parent
+
+
+def script():
+    """live.js with the chapters' figures, the files of `views`, in their place: one module."""
+    source, *views = (path.read_text(encoding="utf-8") for path in (HERE / "live.js", *sorted(HERE.glob("views/*.js"))))
+    return source.replace("/* views */", "\n".join(views))
 
 
 class LiveFigure(anywidget.AnyWidget):
@@ -40,8 +45,8 @@ class LiveFigure(anywidget.AnyWidget):
     coordinate); in a film `at`, the index of the step shown.
     """
 
-    _esm = Path(__file__).with_name("live.js")
-    _css = Path(__file__).with_name("live.css")
+    _esm = script()
+    _css = HERE / "live.css"
     view = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
     picture = traitlets.Unicode().tag(sync=True)
@@ -227,8 +232,7 @@ def weights_script(generator, name):
 
 def page_script():
     """live.js as a classic script, since a page in a folder may not load modules; it animates the page's figures."""
-    source = Path(__file__).with_name("live.js").read_text(encoding="utf-8")
-    source = source.replace("export default { render };", "animate(document.currentScript.src);")
+    source = script().replace("export default { render };", "animate(document.currentScript.src);")
     return "(() => {\n" + source.replace("\nexport ", "\n") + "})();\n"
 
 

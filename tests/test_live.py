@@ -22,7 +22,7 @@ from dcgan_book.models import Generator
 from dcgan_book.training import draw_z, recalibrate
 
 ROOT = Path(__file__).parent.parent
-MODULE = Path(live.__file__).with_name("live.js").read_text()
+MODULE = live.script()
 MEAN, MAX = 0.004, 0.05  # allowed differences from PyTorch, on [-1, 1]
 BYTE = 1 / 127.5  # one step of a pixel on a screen
 STAGES = ["4x4", "8x8", "16x16", "32x32", "64x64"]

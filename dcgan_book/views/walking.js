@@ -1,0 +1,91 @@
+// Chapter 2: two rooms and the way between them, nudges, and a wall of points to walk through.
+views.walk = async (model, root) => {
+  const { prior, directions, wall } = model.get("data"), size = model.get("ends")[0].length;
+  const big = picture("the room at this point of the walk"), small = [picture("room A"), picture("room B")];
+  const tiles = wall.map((_, i) => picture(`room ${i + 1} of the wall`)), words = readOut();
+  const [redraw, redrawEnds, drawWall] = await Promise.all([
+    painting(model, root, () => model.get("z"), [big]),
+    painting(model, { dataset: {} }, () => model.get("ends"), small),
+    painting(model, { dataset: {} }, () => wall, tiles),
+  ]);
+
+  // The controls' state gives z, in one go; whatever z is, also one that the kernel has set, is shown.
+  let busy = false, leg = -1; // the leg of the walk through the wall, if it is on it
+  const move = () => {
+    const [nudges, count] = [model.get("nudges"), directions.length];
+    const point = between(...model.get("ends"), model.get("t"), model.get("path"));
+    const along = (i) => directions.reduce((sum, direction, k) => sum + nudges[k] * direction[i], nudges[count + i]);
+    model.set("z", [point.map((value, i) => value + along(i))]);
+  };
+  const update = (values, save = true) => {
+    busy = true;
+    change(model, values, false);
+    busy = false;
+    move();
+    if (save) model.save_changes();
+  };
+  const byHand = (values) => {
+    player?.stop();
+    if (values.ends) leg = -1;
+    update(values);
+  };
+
+  const way = slider("A to B", { min: 0, max: 1, step: 0.01, value: model.get("t") }, (t) => byHand({ t }),
+    (t) => `${Math.round(100 * t)} % of the way from A to B`);
+  const choice = (label, onchange, ...options) => el("select", { "aria-label": label, onchange }, ...options);
+  const path = choice("path between the rooms", () => update({ path: path.value }),
+    el("option", { value: "line" }, "on a line"), el("option", { value: "arc" }, "on an arc"));
+  const reroll = (end) => button(`New room ${"AB"[end]}`, () =>
+    byHand({ ends: model.get("ends").map((z, i) => (i === end ? randomLatent(size, prior) : z)) }));
+
+  const numbered = (count, name) => [...Array(count).keys()].map((i) => `${name} ${i + 1}`);
+  const names = [...numbered(directions.length, "direction"), ...numbered(size, "coordinate")];
+  const nudges = names.map(() => 0);
+  const showNudge = () => amount.update(model.get("nudges")[which.value]);
+  const which = choice("what to nudge", showNudge, ...names.map((name, value) => el("option", { value }, name)));
+  const amount = slider("nudge", { min: -3, max: 3, step: 0.05, value: 0 }, (value) =>
+    update({ nudges: model.get("nudges").map((old, i) => (i === Number(which.value) ? value : old)) }),
+    (value) => `${names[which.value]} moved by ${value}`);
+  const reset = button("Undo nudges", () => update({ nudges }));
+
+  // Play walks from room to room of the wall, and round again.
+  const goTo = (place) => {
+    const now = Math.min(wall.length - 1, Math.floor(place * wall.length));
+    const ends = now === leg ? {} : { ends: [wall[now], wall[(now + 1) % wall.length]] };
+    leg = now;
+    update({ ...ends, t: place * wall.length - now }, false);
+    stones.forEach((stone, i) => stone.setAttribute("aria-current", i === now));
+  };
+  const where = () => (leg < 0 ? 0 : (leg + model.get("t")) / wall.length);
+  const player = wall.length > 1 ? play(root, 3 * wall.length, goTo, where, () => model.save_changes()) : null;
+  const stones = tiles.map((tile, i) => {
+    const stone = button("", () => byHand({ ends: [model.get("z")[0], wall[i]], nudges, t: 1 }));
+    stone.append(tile);
+    stone.setAttribute("aria-label", `walk to room ${i + 1} of the wall`);
+    return stone;
+  });
+
+  const show = () => {
+    const t = Math.round(100 * model.get("t")), on = model.get("path") === "arc" ? "an arc" : "a line";
+    words.value = `${t} % from A to B on ${on}, length of z ${norm(model.get("z")[0]).toFixed(2)}`;
+    big.setAttribute("aria-label", `a generated room, ${words.value}`);
+    way.update(model.get("t"));
+    path.value = model.get("path");
+    showNudge();
+    return redraw();
+  };
+  for (const key of ["ends", "t", "path", "nudges"]) {
+    model.on(`change:${key}`, () => busy || update({})); // the kernel's, which then hears of z
+  }
+  model.on("change:z", show);
+  model.on("change:ends", redrawEnds);
+  for (const draw of [show, redrawEnds, drawWall]) model.on("change:units", draw);
+  await Promise.all([show(), redrawEnds(), drawWall()]);
+  const rooms = el("div", { className: "wall" }, ...small);
+  root.append(
+    el("div", { className: "parts" }, part(big, words), part(rooms, row(reroll(0), reroll(1)), row(path, way.element),
+      row(which, amount.element), row(reset))),
+    ...(player ? [row(player, "a walk through the rooms below, or choose one")] : []),
+    el("div", { className: "wall stones" }, ...stones),
+  );
+};
