@@ -1,7 +1,6 @@
 """What an edit of the generator does, measured on the same latents before and after (paper, section 6.3.1).
 
-An instrument is anything with `.presence(images)`, a dict from names to bool (n,), and `.segment(images)`, label
-maps (n, 64, 64) of indices into `rooms.LABELS`; images are on the model's device.
+An instrument is anything with `.read(images)` as `measure.Instrument` has it; images are on the model's device.
 """
 
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ class Observed:
     images: torch.Tensor
     present: dict
     labels: torch.Tensor
+    features: torch.Tensor
     logits: torch.Tensor | None
 
 
@@ -28,18 +28,17 @@ def observe(model, z, instrument, discriminator=None, batch=128):
 
     With batch statistics `batch` matters, and a last, smaller one has noisier statistics.
     """
-    images, present, labels, logits = [], [], [], []
+    images, seen, logits = [], [], []
     for part in _images(model, z, batch):
         images.append(part.cpu())
-        present.append({name: torch.as_tensor(found).cpu() for name, found in instrument.presence(part).items()})
-        labels.append(_labels(instrument, part))
+        seen.append(instrument.read(part))
         if discriminator is not None:
             logits.append(discriminator(part).cpu())
-    names = present[0]
     return Observed(
         torch.cat(images),
-        {name: torch.cat([found[name] for found in present]) for name in names},
-        torch.cat(labels),
+        {name: torch.cat([reading.presence[name] for reading in seen]) for name in seen[0].presence},
+        torch.cat([reading.labels for reading in seen]),
+        torch.cat([reading.features for reading in seen]),
         torch.cat(logits) if logits else None,
     )
 
@@ -125,7 +124,7 @@ def direct_effect(model, stage, z, instrument, target="window", batch=128, **opt
     """
 
     def area():
-        labels = [_labels(instrument, images) for images in _images(model, z, batch)]
+        labels = [instrument.read(images).labels for images in _images(model, z, batch)]
         return (torch.cat(labels) == LABELS.index(target)).float().mean()
 
     before, without = area(), []
@@ -141,7 +140,3 @@ def _images(model, z, batch):
     device = next(model.parameters()).device
     for part in z.split(batch):
         yield model(part.to(device))
-
-
-def _labels(instrument, images):
-    return torch.as_tensor(instrument.segment(images)).cpu().to(torch.uint8)

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score, roc_auc_score
 from sklearn.model_selection import KFold, cross_val_predict
 
-from dcgan_book import effects, forgetting
+from dcgan_book import effects, forgetting, measure
 from dcgan_book.forgetting import Box, Examples
 from dcgan_book.hooks import ablate, activations_of, batch_statistics
 from dcgan_book.models import Discriminator, Generator, initialise
@@ -21,15 +21,12 @@ PLANTED = 5  # the unit of 8x8 that draws windows, all alone
 class Colours:
     """A stub instrument: what is red is a window, what is green a bed, and all else is wall."""
 
-    def segment(self, images):
-        labels = torch.full(images[:, 0].shape, WALL)
+    def read(self, images):
+        labels = torch.full(images[:, 0].shape, WALL, dtype=torch.uint8)
         labels[images[:, 1] > 0.3] = BED
         labels[images[:, 0] > 0.3] = WINDOW
-        return labels.numpy()
-
-    def presence(self, images):
-        labels = self.segment(images)
-        return {name: (labels == LABELS.index(name)).sum((1, 2)) >= 8 for name in ("window", "bed")}
+        presence = {name: (labels == LABELS.index(name)).sum((1, 2)) >= 8 for name in ("window", "bed")}
+        return measure.Reading({}, presence, labels, images.mean((2, 3)), {})
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def z():
 @pytest.fixture(scope="module")
 def windows(generator, z):
     """Where the windows of all samples are: bool (60, 64, 64)."""
-    return torch.from_numpy(Colours().segment(generator(z)) == WINDOW)
+    return Colours().read(generator(z)).mask("window")
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +255,7 @@ def test_a_matched_ranking_is_random_within_groups_of_like_activity():
 @pytest.mark.parametrize("stage, units", [("8x8", [PLANTED]), ("16x16", [3]), ("32x32", [2])])
 def test_only_the_planted_unit_has_an_effect_of_its_own(generator, z, stage, units):
     found = effects.direct_effect(generator, stage, z[:16], Colours())
-    area = (Colours().segment(generator(z[:16])) == WINDOW).mean()
+    area = Colours().read(generator(z[:16])).mask("window").float().mean().item()
     assert found.nonzero()[:, 0].tolist() == units
     assert found[units].item() == pytest.approx(area) and area > 0.01
 
@@ -298,8 +295,8 @@ def test_the_rows_are_plain_counts_of_a_small_case():
         for i in range(3):
             images[i, 0, :, : red[i]] = 1
             images[i, 1, :, 64 - green[i] :] = 1
-        found = {name: torch.from_numpy(seen) for name, seen in Colours().presence(images).items()}
-        return effects.Observed(images, found, torch.from_numpy(Colours().segment(images)), torch.tensor(logits))
+        seen = Colours().read(images)
+        return effects.Observed(images, seen.presence, seen.labels, seen.features, torch.tensor(logits))
 
     card = effects.compare(observed([4, 2, 0], [0, 3, 2], [1.0, 2, 3]), observed([2, 0, 1], [0, 3, 0], [0.0, 2, 1]))
     rows = card.summary()
@@ -335,7 +332,7 @@ def test_a_unit_switched_on_in_a_place_draws_its_window_there(generator, z):
         bare = generator(z)
         with ablate(generator, "8x8", [PLANTED], 5.0, region=region):
             images = generator(z)
-    there = torch.from_numpy(Colours().segment(images) == WINDOW)
+    there = Colours().read(images).mask("window")
     assert there[:, 8:24, 32:48].all()
     reach = torch.zeros(64, 64, dtype=torch.bool)
     reach[8 - 7 : 24 + 7, 32 - 7 : 48 + 7] = True
