@@ -11,15 +11,17 @@ import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import rankdata
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book.hooks import retain
+from dcgan_book.hooks import activations_of, retain
 from dcgan_book.models import initialise
 from dcgan_book.training import stream, to_batch
 
@@ -276,6 +278,44 @@ def lift(maps, masks, fields=None, power=2):
     inside = (energy * masks).sum((1, 2)) / energy.sum((1, 2))
     area = (masks & fields).sum((1, 2)).double() / fields.sum((1, 2))
     return inside / area
+
+
+def covered(masks, stage="4x4"):
+    """The share of each location's own square of the image that an object covers: bool (n, 64, 64) to (n, h, w)."""
+    masks = torch.as_tensor(masks)
+    return F.avg_pool2d(masks[:, None].float(), masks.shape[-1] // int(stage.split("x")[0]))[:, 0]
+
+
+def selectivity(maps, shares, least=0.1):
+    """How surely each unit's response tells where an object is: (units,), from 0 to 1, 0.5 for none of it.
+
+    The share of pairs of images in which the one with the object at a place has the larger response there (the area
+    under the ROC curve). Both are of the same place, so that no unit gains by knowing where objects usually are.
+    Arguments: `maps`, (n, units, h, w); `shares`, (n, h, w), from `covered`; the object is there from a share of
+    `least` on, and is not where it is 0; what lies between is left out. NaN if no place has both kinds.
+    """
+    right, pairs = np.zeros(maps.shape[1]), 0
+    for place in np.ndindex(*maps.shape[2:]):
+        share = shares[:, *place].numpy()
+        there, used = share >= least, (share >= least) | (share == 0)
+        with_it, without = there.sum(), (used & ~there).sum()
+        if with_it and without:
+            ranks = rankdata(maps[:, :, *place].float().numpy()[used], axis=0)
+            right += ranks[there[used]].sum(0) - with_it * (with_it + 1) / 2
+            pairs += with_it * without
+    return torch.from_numpy(right / pairs) if pairs else torch.full((maps.shape[1],), torch.nan)
+
+
+@torch.no_grad()
+def contributions(model, images, batch=128):
+    """What each place of the last maps adds to D's logit: (n, h, w), whose sum is the logit.
+
+    The last stage is one convolution without padding that sees all places, so the logit is a sum over them, and
+    needs no approximation. Grad-CAM has the same maps but one weight for all places of each.
+    """
+    (last,) = model.stages["1x1"]
+    maps = activations_of(model, "4x4", images if isinstance(images, torch.Tensor) else to_batch(images), batch=batch)
+    return torch.einsum("khw,nkhw->nhw", last.weight[0].cpu(), maps)
 
 
 # ------------------------------------------------------------------------------------- a classifier's input
