@@ -1,0 +1,143 @@
+"""Arithmetic with latents: concepts as means of exemplars, A - B + C, neighbours, norms, directions.
+
+For chapter 5 (paper, section 6.3.2). Everything here is a function of tensors alone: latents lie along the last
+dimension, exemplars of a concept along the one before, and leading dimensions are so many sums at once. Latents to
+choose exemplars from come from `training.draw_z`; `walking.along` takes steps along a direction.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import cross_val_predict
+
+NOISE = 0.25  # of a neighbour, each number of z up or down, for the uniform prior (paper, section 6.3.2)
+SPREADS = {"uniform": 1 / math.sqrt(3), "normal": 1.0}  # standard deviation of a number of z
+NORMS = ("free", "matched", "projected")
+PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # that ridge regression chooses from
+
+
+def concept(exemplars):
+    """What exemplars have in common: their mean. (..., n, z_dim) to (..., z_dim).
+
+    >>> concept(torch.tensor([[1.0, 0.0], [3.0, 2.0]])).tolist()
+    [2.0, 1.0]
+    """
+    return exemplars.mean(-2)
+
+
+def combine(a, b, c, norm="free", prior="uniform"):
+    """mean(A) - mean(B) + mean(C), for example smiling woman - neutral woman + neutral man.
+
+    Arguments: `a`, `b`, `c`, exemplars (..., n, z_dim), n of their own for each; `norm` and `prior`, see `with_norm`.
+    Returns (..., z_dim).
+    """
+    return with_norm(concept(a) - concept(b) + concept(c), norm, prior)
+
+
+def with_norm(z, how="free", prior="uniform"):
+    """A latent with its norm handled: the mean of n exemplars is shorter than they are, a sum of means longer.
+
+    Arguments: `z`, (..., z_dim); `how`, "free" (left as it is), "matched" (scaled to the prior's usual norm,
+    `usual_norm`) or "projected" (moved to the nearest latent that the prior draws: into the cube for the uniform
+    prior, for the normal one the same as matched); `prior`, "uniform" or "normal".
+    Raises ValueError for another `how` or `prior`.
+    """
+    if how not in NORMS:
+        raise ValueError(f"norm {how!r}: it is one of {', '.join(NORMS)}")
+    usual = usual_norm(prior, z.shape[-1])
+    if how == "projected" and prior == "uniform":
+        return z.clamp(-1, 1)
+    return z if how == "free" else F.normalize(z, dim=-1) * usual
+
+
+def usual_norm(prior="uniform", z_dim=100):
+    """The root mean square norm of a prior's latents: 5.77 and 10 for 100 numbers."""
+    return _spread(prior) * math.sqrt(z_dim)
+
+
+def neighbours(z, prior="uniform", generator=None, n=8):
+    """A latent among noisy copies of itself: the paper's nine, the latent in the middle.
+
+    To each number is added uniform noise up to 0.25, as in the paper, whose prior is uniform on [-1, 1]; for the
+    normal prior it grows with the spread, to 0.43. Arguments: `z`, (..., z_dim); `generator`, the torch.Generator
+    to draw noise from; `n`, how many copies, an even number. Returns (..., n + 1, z_dim), entry n // 2 bit for bit `z`.
+    """
+    reach = NOISE * _spread(prior) / SPREADS["uniform"]
+    copies = z[..., None, :].repeat_interleave(n + 1, -2)
+    noise = (torch.rand(copies.shape, generator=generator) * 2 - 1) * reach
+    noise[..., n // 2, :] = 0
+    return copies + noise.to(z)
+
+
+def pixels(a, b, c):
+    """The same arithmetic on images, the control: (..., n, 3, h, w) each, to (..., 3, h, w), clipped to [-1, 1]."""
+    return (a.mean(-4) - b.mean(-4) + c.mean(-4)).clamp(-1, 1)
+
+
+def random_like(vector, generator=None):
+    """A random direction with the length of `vector`, (..., z_dim): the control for a direction with a meaning."""
+    noise = torch.randn(vector.shape, generator=generator).to(vector)
+    return F.normalize(noise, dim=-1) * vector.norm(dim=-1, keepdim=True)
+
+
+def pick(fits, n, times, generator=None):
+    """Exemplars by lot: `times` sets of `n` indices of the entries that fit, none twice in a set, (times, n).
+
+    Arguments: `fits`, bool (m,); `generator`, a torch.Generator. Raises ValueError if fewer than `n` fit.
+    """
+    found = torch.as_tensor(fits).nonzero().flatten()
+    if len(found) < n:
+        raise ValueError(f"{len(found)} latents fit and a concept takes {n}: draw more, or ask for less")
+    order = torch.rand(times, len(found), generator=generator).argsort(1)
+    return found[order[:, :n]]
+
+
+def turn(left, right):
+    """The vector from faces that look left to faces that look right, (..., n, z_dim) each (paper: four and four).
+
+    Half of it, either way from a face that looks ahead, should be such a face. Returns (..., z_dim).
+    """
+    return concept(right) - concept(left)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A number of an image as a linear function of its latent: z @ weights + offset; made by `regress`.
+
+    `weights` is (z_dim,). `r2` is the share of the variance that it explains of latents it has not seen (ten folds).
+    """
+
+    weights: torch.Tensor
+    offset: float
+    r2: float
+
+    @property
+    def direction(self):
+        """The shortest step in z for which the number should grow by one, (z_dim,)."""
+        return self.weights / self.weights.square().sum()
+
+    def __call__(self, z):
+        """The expected numbers of latents (..., z_dim)."""
+        return z @ self.weights.to(z) + self.offset
+
+
+def regress(z, values):
+    """Ridge regression of `values`, (n,), on latents, (n, z_dim), its penalty by cross-validation. A `Regression`.
+
+    It uses every latent, where a difference of two means uses those at both ends.
+    """
+    points, targets = z.double().cpu().numpy(), torch.as_tensor(values).double().cpu().numpy()
+    model = RidgeCV(PENALTIES)
+    guesses = cross_val_predict(model, points, targets, cv=10)
+    r2 = 1 - ((targets - guesses) ** 2).sum() / ((targets - targets.mean()) ** 2).sum()
+    model.fit(points, targets)
+    return Regression(torch.from_numpy(model.coef_).float(), float(model.intercept_), float(r2))
+
+
+def _spread(prior):
+    if prior not in SPREADS:
+        raise ValueError(f"prior {prior!r}: it is one of {', '.join(SPREADS)}")
+    return SPREADS[prior]
