@@ -43,6 +43,8 @@ from dcgan_book.training import choose_device, machine_facts, stream, to_batch
 
 # Rooms by seed. The generators have 0 to 59,999, and none of these sets meets another or `HELD_OUT`.
 TRAINING, VALIDATION, TEST = 2_000_000, 2_500_000, 2_600_000
+# Objects that stand out and are small: what melts, and what ghosts are of, with its weight
+SOLID = {"window": 1, "lamp": 1.5, "nightstand": 0.5, "tv": 1.5, "door": 1.5, "picture": 1, "mirror": 1}
 UNKNOWN = 255  # label of a pixel that may be read either way
 NEAR_PAIRS = 1e-4  # share of pairs of real rooms that count as near-identical; it fixes the distance
 
@@ -71,17 +73,18 @@ def damage(images, labels, generator, untouched=0.25):
     """Does to drawn rooms what generators do to theirs, each with its own chance and amount.
 
     images: (n, 3, 64, 64) in [-1, 1]. labels: long (n, 64, 64). generator: torch.Generator. untouched: share that
-    stays as it is. Objects fade into what is around them or vanish in part or whole; patches of another room are
-    blended in; places shift by a few pixels; contrast, colours and light change; edges blur or ring; noise and the
-    checkerboard of transposed convolutions lie over it; a few become scrambled rooms with no object at all.
-    An object is present from `VISIBLE` pixels and a quarter of its size on, absent below a twentieth of it; in
-    between its presence is left open. Returns a Damaged.
+    stays as it is. Patches of another room are blended in; an object fades into what is around it, vanishes in
+    part or whole, or melts; objects of another room appear as ghosts, faint or melted; blots of an object's colour
+    lie about; a few become scrambled rooms with no object at all; `spoil` does the rest. What is half faded, faint
+    or melted is not there. An object is present from `VISIBLE` pixels and a quarter of its size on, absent below a
+    twentieth of it; in between its presence is left open. Returns a Damaged.
     """
     n, dice = len(images), _Dice(len(images), generator, untouched)
     images, labels, whole = images.contiguous().clone(), labels.clone(), count_pixels(labels)
+    drawn, drawn_labels = images.clone(), labels.clone()
 
     # A patch of the next room
-    rows = dice.some(0.25)
+    rows = dice.some(0.2)
     other, patch = (rows + 1) % n, _blob(len(rows), 5, 14, generator)
     foreign = torch.where(patch > 0.5, labels[other], 0)
     mixed = torch.lerp(images[rows], images[other], patch[:, None])
@@ -93,20 +96,45 @@ def damage(images, labels, generator, untouched=0.25):
 
     # One object fades or vanishes, in part or whole; wall, floor or ceiling take its place
     rows = dice.some(0.4)
-    counts = count_pixels(labels[rows])
-    odds = (counts > 0) * torch.tensor([0.6] + [1.0] * (len(rooms.OBJECTS) - 1)) + 1e-9
-    chosen = torch.multinomial(odds, 1, generator=generator)
-    of_it = labels[rows] == chosen[..., None] + len(rooms.SURFACES)
+    chosen, of_it = _pick(labels[rows], {"bed": 0.6}, generator)
     part = torch.where(_each(dice.uniform(len(rows)) < 0.7)[:, 0] > 0, 1.0, _blob(len(rows), 8, 20, generator))
-    faded = torch.where(dice.uniform(len(rows)) < 0.6, 1.0, dice.uniform(len(rows), 0.2, 0.9))
-    cover = _blur(F.max_pool2d(of_it.float()[:, None], 3, 1, 1), torch.full((len(rows),), 0.6))[:, 0]
-    cover = cover * part * faded[:, None, None]
+    faded = torch.where(dice.uniform(len(rows)) < 0.5, 1.0, dice.uniform(len(rows), 0.2, 0.95))
+    cover = _edge(of_it) * part * faded[:, None, None]
     around, under = _surroundings(images[rows], labels[rows])
     images[rows] = torch.lerp(images[rows], around, cover[:, None])
-    gone, doubtful = of_it & (cover > 0.85), of_it & (cover > 0.5) & (cover <= 0.85)
+    gone, doubtful = of_it & (cover > 0.5), of_it & (cover > 0.3) & (cover <= 0.5)
     labels[rows] = torch.where(gone, under, torch.where(doubtful, UNKNOWN, labels[rows]))
     unknown = torch.zeros_like(whole)
     unknown[rows] = unknown[rows].scatter(1, chosen, doubtful.sum((1, 2))[:, None])
+
+    # One object melts
+    rows = dice.some(0.3)
+    _, of_it = _pick(labels[rows], SOLID, generator)
+    under = _surroundings(images[rows], labels[rows])[1]
+    images[rows] = torch.lerp(images[rows], _melt(images[rows], dice), _edge(of_it, 7)[:, None])
+    labels[rows] = torch.where(of_it, under, labels[rows])
+
+    # Ghosts of another room's objects: faint, or clear but melted
+    for share in (0.3, 0.2):
+        rows = dice.some(share)
+        other = (rows + 1 + torch.randint(max(n - 1, 1), (len(rows),), generator=generator)) % n
+        _, of_it = _pick(drawn_labels[other], SOLID, generator)
+        faint = dice.uniform(len(rows)) < 0.5
+        look = torch.cat([drawn[other], _edge(of_it)[:, None]], 1)
+        look = torch.where(_each(faint) > 0, look, _melt(look, dice))
+        opacity = torch.where(faint, dice.uniform(len(rows), 0.1, 0.45), dice.uniform(len(rows), 0.4, 1.0))
+        images[rows], labels[rows] = _lay(images[rows], labels[rows], look[:, :3], look[:, 3] * opacity[:, None, None])
+
+    # Blots of a colour that objects have
+    for share in (0.3, 0.2):
+        rows = dice.some(share)
+        other = (rows + 1) % n
+        seen = (drawn_labels[other] >= len(rooms.SURFACES)).flatten(1).float() + 1e-9
+        at = torch.multinomial(seen, 1, generator=generator)[:, None].expand(-1, 3, -1)
+        colour = drawn[other].flatten(2).gather(2, at)[..., None].expand(-1, -1, rooms.SIZE, rooms.SIZE)
+        blot = _warp(_blob(len(rows), 2, 7, generator)[:, None], None, dice.uniform(len(rows), 0, 3), generator)[0]
+        opacity = dice.uniform(len(rows), 0.3, 1.0)[:, None, None]
+        images[rows], labels[rows] = _lay(images[rows], labels[rows], colour, blot[:, 0] * opacity)
 
     # Places shift
     rows, warp = dice.some(0.5), torch.zeros(n)
@@ -117,7 +145,21 @@ def damage(images, labels, generator, untouched=0.25):
     scrambled = dice.some(0.04)
     images[scrambled], labels[scrambled] = _scramble(images[scrambled], generator), UNKNOWN
 
-    # Contrast, saturation, colours, light
+    images, amounts = spoil(images, dice)
+    visible = count_pixels(labels)
+    presence = torch.full(whole.shape, math.nan)
+    presence[(visible >= VISIBLE) & (visible >= whole / 4)] = 1
+    presence[visible + unknown < (whole / 20).clamp(min=3)] = 0
+    presence[scrambled] = 0
+    known = torch.ones(n, dtype=torch.bool)
+    known[scrambled] = False
+    return Damaged(images, labels, presence, own, known, torch.cat([amounts, warp[:, None]], 1))
+
+
+def spoil(images, dice):
+    """What no drawn picture has: other contrast, colours and light, blur, ringing, grain, the grid of strided
+    convolutions. Returns images in [-1, 1] and amounts (n, 3), shares of the first three of `DAMAGE`."""
+    n, generator = len(images), dice.generator
     rows = dice.some(0.5)
     some = images[rows]
     mean = some.mean((1, 2, 3), keepdim=True)
@@ -128,7 +170,7 @@ def damage(images, labels, generator, untouched=0.25):
     field = F.interpolate(dice.normal(len(rows), 3, 4, 4), size=rooms.SIZE, mode="bilinear", align_corners=False)
     images[rows] = some + field * _each(dice.uniform(len(rows), -0.1, 0.1).clamp(min=0))
 
-    # Edges blur, then ring; grain of one to three pixels' size; the checkerboard of strided convolutions
+    # Edges blur, then ring; grain is of one to three pixels' size
     blur, ringing, noise = torch.zeros(3, n)
     rows = dice.some(0.5)
     blur[rows] = dice.uniform(len(rows))
@@ -142,17 +184,16 @@ def damage(images, labels, generator, untouched=0.25):
     grain = _blur(dice.normal(len(rows), 3, rooms.SIZE, rooms.SIZE), dice.uniform(len(rows), 0, 1.2))
     grain = grain / grain.square().mean((1, 2, 3), keepdim=True).sqrt()
     images[rows] += grain * _each(noise[rows] * DAMAGE["noise"])
-    rows, sign = dice.some(0.2), 1 - 2.0 * (torch.arange(rooms.SIZE) % 2)
-    images[rows] += torch.outer(sign, sign) * 0.04 * dice.normal(len(rows), 3, 1, 1)
 
-    visible = count_pixels(labels)
-    presence = torch.full(whole.shape, math.nan)
-    presence[(visible >= VISIBLE) & (visible >= whole / 4)] = 1
-    presence[visible + unknown < (whole / 20).clamp(min=3)] = 0
-    presence[scrambled] = 0
-    known = torch.ones(n, dtype=torch.bool)
-    known[scrambled] = False
-    return Damaged(images.clamp_(-1, 1), labels, presence, own, known, torch.stack([blur, ringing, noise, warp], 1))
+    # Two strides of 2 leave a tile of 4x4 pixels, stronger here and there
+    rows = dice.some(0.5)
+    tile = dice.normal(len(rows), 1, 4, 4) + 0.3 * dice.normal(len(rows), 3, 4, 4)
+    tile = (tile - tile.mean((2, 3), keepdim=True)).repeat(1, 1, rooms.SIZE // 4, rooms.SIZE // 4)
+    local = F.interpolate(
+        torch.rand(len(rows), 1, 6, 6, generator=generator), size=rooms.SIZE, mode="bilinear", align_corners=False
+    )
+    images[rows] += tile * local * _each(dice.uniform(len(rows), 0, 0.06))
+    return images.clamp_(-1, 1), torch.stack([blur, ringing, noise], 1)
 
 
 class _Dice:
@@ -175,6 +216,34 @@ class _Dice:
 
 def _each(values):
     return values.float()[:, None, None, None]
+
+
+def _pick(labels, weights, generator):
+    """One object of each room, (n, 1), and its pixels (n, 64, 64), none where no object can be chosen.
+
+    weights: object name to its weight; others have 1, or 0 where `weights` is `SOLID`."""
+    weight = torch.tensor([float(weights.get(name, weights is not SOLID)) for name in rooms.OBJECTS])
+    chosen = torch.multinomial((count_pixels(labels) > 0) * weight + 1e-9, 1, generator=generator)
+    return chosen, (labels == chosen[..., None] + len(rooms.SURFACES)) & (weight[chosen] > 0)[..., None]
+
+
+def _edge(mask, size=3):
+    """A mask grown by `size` // 2 pixels, with soft edges: (n, 64, 64) in [0, 1]."""
+    grown = F.max_pool2d(mask.float()[:, None], size, 1, size // 2)
+    return _blur(grown, torch.full((len(mask),), 0.6))[:, 0]
+
+
+def _melt(images, dice):
+    """Moves every few pixels elsewhere by as much as a lamp is wide: colours stay, things do not."""
+    moved = _warp(images, None, dice.uniform(len(images), 2.5, 5.0), dice.generator, ((16, 1.0),))[0]
+    return _blur(moved, dice.uniform(len(images), 0.0, 1.2))
+
+
+def _lay(images, labels, look, cover):
+    """Lays `look` (n, 3, 64, 64), which is no object, over images; what it hides by half is not seen any more."""
+    under = _surroundings(images, labels)[1]
+    hidden = (cover > 0.5) & (labels >= len(rooms.SURFACES)) & (labels != UNKNOWN)
+    return torch.lerp(images, look, cover[:, None]), torch.where(hidden, under, labels)
 
 
 def _blob(n, low, high, generator):
@@ -213,17 +282,25 @@ def _surroundings(images, labels):
     return F.interpolate(colour, scale_factor=4.0, mode="bilinear", align_corners=False), under
 
 
-def _warp(images, labels, amount, generator):
-    """Shifts pixels smoothly, by about `amount` (n,) pixels; labels go along."""
+def _warp(images, labels, amount, generator, grids=((5, 0.8), (13, 0.3))):
+    """Shifts pixels smoothly, by about `amount` (n,) pixels; labels, if any, go along.
+
+    grids: points across between which the shift is smooth, with its share of the amount."""
     n, size = len(images), rooms.SIZE
     if n == 0:
         return images, labels
-    coarse, fine = (torch.randn(n, 2, k, k, generator=generator) for k in (5, 13))
-    flow = 0.8 * F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)
-    flow += 0.3 * F.interpolate(fine, size=size, mode="bilinear", align_corners=True)
+    flow = sum(
+        share
+        * F.interpolate(
+            torch.randn(n, 2, k, k, generator=generator), size=size, mode="bicubic", align_corners=True
+        )
+        for k, share in grids
+    )
     base = F.affine_grid(torch.eye(2, 3).expand(n, 2, 3), [n, 1, size, size], align_corners=False)
     grid = base + (flow * _each(amount * 2 / size)).permute(0, 2, 3, 1)
     moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    if labels is None:
+        return moved, None
     shown = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
     return moved, shown[:, 0].long()
 
@@ -232,9 +309,10 @@ def _scramble(images, generator):
     """Rooms without their structure: random phases for the first half, shuffled 8x8 blocks for the rest."""
     n, size = len(images), rooms.SIZE
     half = n // 2
-    phase = torch.fft.rfft2(torch.randn(half, 1, size, size, generator=generator))
-    spectrum = torch.fft.rfft2(images[:half])
-    noise = torch.fft.irfft2(spectrum.abs() * phase / phase.abs().clamp(min=1e-6), s=(size, size))
+    phase = torch.from_numpy(np.fft.rfft2(torch.randn(half, 1, size, size, generator=generator).numpy()))
+    spectrum = torch.from_numpy(np.abs(np.fft.rfft2(images[:half].numpy())))  # NumPy's takes no images, too
+    noise = np.fft.irfft2((spectrum * phase / phase.abs().clamp(min=1e-6)).numpy(), s=(size, size))
+    noise = torch.from_numpy(noise).to(images)
     blocks = images[half:].view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, 64, 8, 8)
     order = torch.rand(n - half, 64, generator=generator).argsort(1)[:, None, :, None, None].expand_as(blocks)
     shuffled = blocks.gather(2, order).view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, size, size)
