@@ -1,4 +1,5 @@
-"""The paper's two networks for 64x64 images, and how their weights start (paper, section 3).
+"""The paper's two networks, for images of 64x64 and of half or twice the side, and how their weights start
+(paper, section 3).
 
 Both keep their layers in `.stages`, an ordered dictionary whose keys are resolutions. `"8x8"` is the layer
 whose output has 8x8 locations, in the generator and in the discriminator.
@@ -7,11 +8,13 @@ whose output has 8x8 locations, in the generator and in the discriminator.
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import nn
 
 SLOPE = 0.2  # of the leaky rectifier, for inputs below zero (paper, section 4)
+SIZES = (32, 64, 128)  # pixels a side; the paper has 64, the others have one stage fewer or more
 SPREAD = 0.02  # standard deviation of all weights at the start (paper, section 4)
 
 
@@ -19,26 +22,25 @@ class Generator(nn.Module):
     """Turns z into an image through five fractionally strided convolutions (paper, section 3).
 
     Arguments: `width`, feature maps of the last hidden layer (64 is the common public size, 128 the paper's);
-    `z_dim`, numbers in z; `kernel_size`, 4, or 5 as in the authors' code; `channels` of the image.
-    `forward(z)` takes z of shape (n, z_dim) and returns images of shape (n, channels, 64, 64) in [-1, 1].
+    `z_dim`, numbers in z; `kernel_size`, 4, or 5 as in the authors' code; `channels` of the image; `size`, its
+    pixels a side: 64 as in the paper, 32 (four convolutions) or 128 (six). Every stage before the last hidden one
+    has twice the feature maps of the next.
+    `forward(z)` takes z of shape (n, z_dim) and returns images of shape (n, channels, size, size) in [-1, 1].
 
     >>> Generator()(torch.zeros(2, 100)).shape
     torch.Size([2, 3, 64, 64])
     """
 
-    def __init__(self, width=64, z_dim=100, kernel_size=4, channels=3):
+    def __init__(self, width=64, z_dim=100, kernel_size=4, channels=3, size=64):
         super().__init__()
-        self.width, self.z_dim, self.kernel_size, self.channels = width, z_dim, kernel_size, channels
+        self.width, self.z_dim, self.kernel_size, self.channels, self.size = width, z_dim, kernel_size, channels, size
         up = _strided(nn.ConvTranspose2d, kernel_size)
-        self.stages = nn.ModuleDict(
-            {
-                "4x4": _with_norm(nn.ConvTranspose2d(z_dim, 8 * width, 4, bias=False), nn.ReLU()),
-                "8x8": _with_norm(up(8 * width, 4 * width), nn.ReLU()),
-                "16x16": _with_norm(up(4 * width, 2 * width), nn.ReLU()),
-                "32x32": _with_norm(up(2 * width, width), nn.ReLU()),
-                "64x64": nn.Sequential(up(width, channels), nn.Tanh()),
-            }
-        )
+        maps = _maps(width, size)
+        first = nn.ConvTranspose2d(z_dim, maps[4], 4, bias=False)
+        self.stages = nn.ModuleDict({"4x4": _with_norm(first, nn.ReLU())})
+        for before, side in pairwise(maps):
+            self.stages[f"{side}x{side}"] = _with_norm(up(maps[before], maps[side]), nn.ReLU())
+        self.stages[f"{size}x{size}"] = nn.Sequential(up(width, channels), nn.Tanh())
         initialise(self)
 
     def forward(self, z):
@@ -53,38 +55,35 @@ class Generator(nn.Module):
 
         Reads this package's own state dicts and those of `pytorch/examples/dcgan` and the PyTorch faces
         tutorial (`main.0.weight` ...), with or without a `module.` in front, bare or nested in other dicts.
-        Raises ValueError if `state` holds no 64x64 DCGAN generator.
+        Raises ValueError if `state` holds no DCGAN generator of one of `SIZES`.
         """
-        weights = _find(state, cls)
+        weights, size = _find(state, cls)
         z_dim, _, _, _ = weights["stages.4x4.0.weight"].shape
-        width, channels, kernel_size, _ = weights["stages.64x64.0.weight"].shape
-        return _filled(cls, weights, width=width, z_dim=z_dim, kernel_size=kernel_size, channels=channels)
+        width, channels, kernel_size, _ = weights[f"stages.{size}x{size}.0.weight"].shape
+        return _filled(cls, weights, width=width, z_dim=z_dim, kernel_size=kernel_size, channels=channels, size=size)
 
 
 class Discriminator(nn.Module):
     """Gives an image one logit, high where the image looks real (paper, section 3).
 
     Arguments: `width`, feature maps of the first layer; `kernel_size`, 4, or 5 as in the authors' code;
-    `channels` of the image. `forward(images)` takes (n, channels, 64, 64) in [-1, 1] and returns (n,) logits;
-    their sigmoid is the paper's D(x).
+    `channels` of the image; `size`, its pixels a side (one of `SIZES`). `forward(images)` takes
+    (n, channels, size, size) in [-1, 1] and returns (n,) logits; their sigmoid is the paper's D(x).
 
     >>> Discriminator()(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2])
     """
 
-    def __init__(self, width=64, kernel_size=4, channels=3):
+    def __init__(self, width=64, kernel_size=4, channels=3, size=64):
         super().__init__()
-        self.width, self.kernel_size, self.channels = width, kernel_size, channels
+        self.width, self.kernel_size, self.channels, self.size = width, kernel_size, channels, size
         down = _strided(nn.Conv2d, kernel_size)
-        self.stages = nn.ModuleDict(
-            {
-                "32x32": nn.Sequential(down(channels, width), nn.LeakyReLU(SLOPE)),
-                "16x16": _with_norm(down(width, 2 * width), nn.LeakyReLU(SLOPE)),
-                "8x8": _with_norm(down(2 * width, 4 * width), nn.LeakyReLU(SLOPE)),
-                "4x4": _with_norm(down(4 * width, 8 * width), nn.LeakyReLU(SLOPE)),
-                "1x1": nn.Sequential(nn.Conv2d(8 * width, 1, 4, bias=False)),
-            }
-        )
+        maps = _maps(width, size)
+        first = nn.Sequential(down(channels, width), nn.LeakyReLU(SLOPE))
+        self.stages = nn.ModuleDict({f"{size // 2}x{size // 2}": first})
+        for before, side in pairwise(reversed(maps)):
+            self.stages[f"{side}x{side}"] = _with_norm(down(maps[before], maps[side]), nn.LeakyReLU(SLOPE))
+        self.stages["1x1"] = nn.Sequential(nn.Conv2d(maps[4], 1, 4, bias=False))
         initialise(self)
 
     def forward(self, images):
@@ -96,9 +95,9 @@ class Discriminator(nn.Module):
     @classmethod
     def from_state_dict(cls, state):
         """Builds a discriminator from a checkpoint's weights; see `Generator.from_state_dict`."""
-        weights = _find(state, cls)
-        width, channels, kernel_size, _ = weights["stages.32x32.0.weight"].shape
-        return _filled(cls, weights, width=width, kernel_size=kernel_size, channels=channels)
+        weights, size = _find(state, cls)
+        width, channels, kernel_size, _ = weights[f"stages.{size // 2}x{size // 2}.0.weight"].shape
+        return _filled(cls, weights, width=width, kernel_size=kernel_size, channels=channels, size=size)
 
 
 def initialise(module, generator=None):
@@ -117,6 +116,13 @@ def initialise(module, generator=None):
     return module
 
 
+def _maps(width, size):
+    """Feature maps of the hidden layers: side of the layer to their number, from 4x4 up to half the image."""
+    if size not in SIZES:
+        raise ValueError(f"size is {size}; the networks are made for images of {', '.join(map(str, SIZES))} pixels")
+    return {side: width * size // (2 * side) for side in (4, 8, 16, 32, 64) if side < size}
+
+
 def _strided(convolution, kernel_size):
     """A maker of convolutions that halve the resolution, or of transposed ones that double it."""
     if kernel_size not in (4, 5):
@@ -132,33 +138,35 @@ def _with_norm(convolution, activation):
 
 
 def _find(state, cls):
-    """The weights of a `cls` in `state`, copied and under this package's names."""
+    """The weights of a `cls` in `state`, copied and under this package's names, and the side of its images."""
     with torch.device("meta"):  # neither memory nor random numbers are needed
-        example = cls()
-    wanted = example.state_dict()
-    flat_names = [f"stages.{key}.{i}" for key, stage in example.stages.items() for i in range(len(stage))]
+        examples = [cls(size=size) for size in SIZES]
     pending = [state]
     while pending:
         candidate = pending.pop(0)
         if not isinstance(candidate, Mapping):
             continue
-        weights = OrderedDict(
-            (_our_name(key, flat_names), _copy(value))
-            for key, value in candidate.items()
-            if isinstance(value, torch.Tensor)
-        )
-        fits = all(
-            name in weights and weights[name].ndim == value.ndim
-            for name, value in wanted.items()
-            if not name.endswith("num_batches_tracked")
-        )
-        if fits and weights.keys() <= wanted.keys():
-            return weights
+        tensors = {key: value for key, value in candidate.items() if isinstance(value, torch.Tensor)}
+        for example in examples:
+            wanted, flat_names = example.state_dict(), _flat_names(example)
+            weights = OrderedDict((_our_name(key, flat_names), value) for key, value in tensors.items())
+            fits = all(
+                name in weights and weights[name].ndim == value.ndim
+                for name, value in wanted.items()
+                if not name.endswith("num_batches_tracked")
+            )
+            if fits and weights.keys() <= wanted.keys():
+                return OrderedDict((name, _copy(value)) for name, value in weights.items()), example.size
         pending.extend(candidate.values())
     raise ValueError(
-        f"this checkpoint holds no 64x64 DCGAN {cls.__name__.lower()}: neither "
-        f"{flat_names[0]}.weight ... nor main.0.weight ... with the shapes of one are in it"
+        f"this checkpoint holds no DCGAN {cls.__name__.lower()} for images of {', '.join(map(str, SIZES))} pixels: "
+        f"neither {_flat_names(examples[1])[0]}.weight ... nor main.0.weight ... with the shapes of one are in it"
     )
+
+
+def _flat_names(network):
+    """The names of its layers in the order in which PyTorch's DCGANs number theirs."""
+    return [f"stages.{key}.{i}" for key, stage in network.stages.items() for i in range(len(stage))]
 
 
 def _copy(tensor):
@@ -181,6 +189,6 @@ def _filled(cls, weights, **sizes):
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise ValueError(
-            f"this checkpoint is no 64x64 DCGAN {cls.__name__.lower()}: " + " ".join(str(error).split())
+            f"this checkpoint is no DCGAN {cls.__name__.lower()}: " + " ".join(str(error).split())
         ) from None
     return network

@@ -39,7 +39,6 @@ from dcgan_book.training import (
 WEIGHTS = Path(__file__).parent / "weights"
 RECALIBRATION = 8192  # z's for the BatchNorm statistics
 NAMED = ("rooms", "faces", "lsun", "celeba")  # sets of images that a card names; others are the user's own
-SIDE = 64  # pixels of a tile
 FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
@@ -72,7 +71,7 @@ class Pretrained:
     """Two networks in eval mode, and what is known of them. `discriminator` is None where none is shipped.
 
     `log` is the run's, a list of dicts (thinned where exported). `film` shows some fixed z's over the run,
-    uint8 (times, z's, 64, 64, 3), None for a run's folder; its steps are `card["film"]["steps"]`.
+    uint8 (times, z's, size, size, 3), None for a run's folder; its steps are `card["film"]["steps"]`.
     """
 
     generator: Generator
@@ -213,6 +212,7 @@ def _card(checkpoint, config, generator, discriminator):
         "steps": checkpoint["step"],
         "batch": config.batch,
         "prior": config.prior,
+        **({"size": generator.size} if generator.size != 64 else {}),
         "width": generator.width,
         "z_dim": generator.z_dim,
         "kernel_size": generator.kernel_size,
@@ -285,11 +285,12 @@ def _film(run, last):
 
 
 def _frames(path):
-    """The film of a PNG as uint8 (times, z's, 64, 64, 3)."""
+    """The film of a PNG as uint8 (times, z's, size, size, 3)."""
     if not path.exists():
         return None
     film = np.asarray(Image.open(path).convert("RGB"))
-    return film.reshape(-1, SIDE, film.shape[1] // SIDE, SIDE, 3).swapaxes(1, 2)
+    side = film.shape[1] // FILM_TILES
+    return film.reshape(-1, side, FILM_TILES, side, 3).swapaxes(1, 2)
 
 
 def _in_a_line(error):

@@ -34,7 +34,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from dcgan_book import data
-from dcgan_book.models import Discriminator, Generator, initialise
+from dcgan_book.models import SIZES, Discriminator, Generator, initialise
 from dcgan_book.winograd import winograd
 
 PRECISIONS = ("fp32", "winograd", "bf16")  # winograd is fp32 with its convolutions computed in that way
@@ -56,6 +56,7 @@ class TrainConfig:
 
     data: str = "rooms"
     limit: int | None = None
+    size: int = 64
     steps: int = 6000
     batch: int = 128
     seed: int = 0
@@ -81,6 +82,8 @@ class TrainConfig:
             raise TrainingError(f"prior is {self.prior!r}; it is one of {', '.join(PRIORS)}")
         if self.kernel_size not in (4, 5):
             raise TrainingError(f"kernel_size is {self.kernel_size}; it is 4 or 5")
+        if self.size not in SIZES:
+            raise TrainingError(f"size is {self.size}; it is one of {', '.join(map(str, SIZES))}")
         if self.precision not in ("auto", *PRECISIONS):
             raise TrainingError(f"precision is {self.precision!r}; it is one of auto, {', '.join(PRECISIONS)}")
         for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads", "noise_steps"):
@@ -110,7 +113,7 @@ class Progress:
     record: dict
     generator: nn.Module
     discriminator: nn.Module
-    sample: Callable  # sample() -> (64, 3, 64, 64) in [-1, 1], always of the same 64 z's
+    sample: Callable  # sample() -> (64, 3, size, size) in [-1, 1], always of the same 64 z's
 
 
 @dataclass
@@ -118,7 +121,7 @@ class Trained:
     """What `train` returns. `ema` is None unless the recipe has it; `log` has a record for every step logged.
 
     The networks are as the last step left them, in training mode; before sampling in eval mode, `recalibrate`.
-    `samples` are of the 64 fixed z's of the run's sheets: (64, 3, 64, 64) in [-1, 1].
+    `samples` are of the 64 fixed z's of the run's sheets: (64, 3, size, size) in [-1, 1].
     """
 
     generator: nn.Module
@@ -143,7 +146,7 @@ def draw_z(n, z_dim=100, prior="uniform", generator=None):
 def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images):
     """One step of D and one of G on a batch (paper, section 4; non-saturating loss).
 
-    Arguments: `real` (n, 3, 64, 64) in [-1, 1]; `z` (n, z_dim); `smoothing` is taken off the label of real
+    Arguments: `real` (n, 3, size, size) in [-1, 1]; `z` (n, z_dim); `smoothing` is taken off the label of real
     images; `see` is applied to every image before D sees it. Returns four 0-d tensors in a dict: `d_loss`,
     `g_loss`, and the means of D(x) and D(G(z)) before the step, `d_real` and `d_fake`.
     """
@@ -233,7 +236,7 @@ def recalibrate(generator, prior="uniform", count=4096, seed=0, batch=128):
 def train(config, images=None, run=None, models=None, on_step=None, resume=False, progress=True):
     """Trains a DCGAN, and keeps the run in a folder if one is given.
 
-    Arguments: `config`, a TrainConfig; `images`, uint8 (n, 64, 64, 3), by default what `config.data` names;
+    Arguments: `config`, a TrainConfig; `images`, uint8 (n, size, size, 3), by default what `config.data` names;
     `run`, a folder for checkpoints, log and sheets; `models`, a pair (G, D) to train instead of the paper's;
     `on_step`, called with a `Progress` after each step, stops the run by returning True; `resume` goes on
     from the checkpoint in `run`; `progress` shows a bar. Returns a `Trained`.
@@ -248,10 +251,11 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
     if images is None:
-        images = data.load(config.data, limit=config.limit, progress=talks).images
+        images = data.load(config.data, config.size, config.limit, progress=talks).images
     images = images[: config.limit]
-    if images.dtype != np.uint8 or images.shape[1:] != (64, 64, 3) or not len(images):
-        raise TrainingError(f"images are {images.dtype} {images.shape}; uint8 (n, 64, 64, 3) is needed")
+    wanted = config.size, config.size, 3
+    if images.dtype != np.uint8 or images.shape[1:] != wanted or not len(images):
+        raise TrainingError(f"images are {images.dtype} {images.shape}; uint8 (n, {', '.join(map(str, wanted))}) is needed")
 
     state = _start(config, models, device)
     generator, discriminator, ema = state["generator"], state["discriminator"], state["ema"]
@@ -326,10 +330,7 @@ def _start(config, models, device):
     """All that a checkpoint holds, as it is before the first step."""
     if models is None:
         weights = stream(config.seed, "weights")
-        models = (
-            initialise(Generator(config.width, config.z_dim, config.kernel_size), weights),
-            initialise(Discriminator(config.width, config.kernel_size), weights),
-        )
+        models = [initialise(network, weights) for network in _networks(config)]
     layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
     generator, discriminator = (model.to(device, memory_format=layout).train() for model in models)
     return {
@@ -340,6 +341,13 @@ def _start(config, models, device):
         "optimiser_d": adam(discriminator, config.lr_d, config.beta1),
         "random": stream(config.seed, "z"),
     }
+
+
+def _networks(config):
+    return (
+        Generator(config.width, config.z_dim, config.kernel_size, size=config.size),
+        Discriminator(config.width, config.kernel_size, size=config.size),
+    )
 
 
 def _batches(images, config, step, rank, world):
@@ -662,14 +670,11 @@ def benchmark(config, rounds=5):
     """Times steps of the plain loop and of ours in turns; prints the medians in images/s and their ratio."""
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device, config.width, say=True)
-    real = torch.rand(config.batch, 3, 64, 64, device=device) * 2 - 1
+    real = torch.rand(config.batch, 3, config.size, config.size, device=device) * 2 - 1
     z = draw_z(config.batch, config.z_dim, config.prior).to(device)
 
     def contender(precision, layout, optimiser, step):
-        networks = [
-            Generator(config.width, config.z_dim, config.kernel_size),
-            Discriminator(config.width, config.kernel_size),
-        ]
+        networks = _networks(config)
         optimisers = [optimiser(network.to(device, memory_format=layout)) for network in networks]
         images = real.contiguous(memory_format=layout)
 
@@ -715,7 +720,7 @@ def main(arguments=None):
         elif (out / "checkpoint.pt").exists():
             raise TrainingError(f"{out} already holds a run: add --resume, or choose another --out")
         config = TrainConfig(**options)
-        images = data.load(config.data, limit=config.limit, progress=talks).images
+        images = data.load(config.data, config.size, config.limit, progress=talks).images
         with _signals_in(stopped_by):
             trained = train(
                 config, images, run=out, resume=resume, on_step=lambda _: bool(stopped_by), progress=talks
@@ -776,6 +781,7 @@ def _parser():
     run = parser.add_argument_group("the run")
     add(run, "--data", "rooms[:N], faces[:N], a folder of images, lsun:PATH[:category] or celeba:PATH")
     add(run, "--limit", "use only the first N images", type=int, metavar="N")
+    add(run, "--size", "pixels a side; 32 and 128 take one stage fewer or more", choices=SIZES)
     add(run, "--out", "folder of the run (default: runs/ and the name of the data)", metavar="FOLDER")
     add(run, "--steps", "batches, each one step of D and one of G", metavar="N")
     add(run, "--seed", "starts every random stream", metavar="N")

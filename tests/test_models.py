@@ -7,16 +7,17 @@ from torch import nn
 from dcgan_book.models import Discriminator, Generator, initialise
 
 STAGES = ["4x4", "8x8", "16x16", "32x32"]
+SIZES = {32: 3, 64: 4, 128: 5}  # pixels a side, and the stages before the last one
 
 
 def count(network):
     return sum(weight.numel() for weight in network.parameters())
 
 
-def tutorial_generator(z_dim, width, channels):
+def tutorial_generator(z_dim, width, channels, times=(8, 4, 2, 1)):
     """As in PyTorch's DCGAN faces tutorial and pytorch/examples/dcgan."""
     layers, before = [], z_dim
-    for i, after in enumerate((8 * width, 4 * width, 2 * width, width)):
+    for i, after in enumerate(many * width for many in times):
         stride, padding = (2, 1) if i else (1, 0)
         layers += [
             nn.ConvTranspose2d(before, after, 4, stride, padding, bias=False),
@@ -59,22 +60,27 @@ def test_width_128_is_the_papers_network():
     assert [stage[0].out_channels for stage in discriminator.stages.values()] == [128, 256, 512, 1024, 1]
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernel_size", [4, 5])
-def test_every_stage_has_the_resolution_it_is_named_by(kernel_size):
+def test_every_stage_has_the_resolution_it_is_named_by(kernel_size, size):
     generator, discriminator = (
-        Generator(4, 6, kernel_size, channels=1),
-        Discriminator(4, kernel_size, channels=1),
+        Generator(4, 6, kernel_size, channels=1, size=size),
+        Discriminator(4, kernel_size, channels=1, size=size),
     )
     x = torch.randn(2, 6, 1, 1)
     for name, stage in generator.stages.items():
         x = stage(x)
         assert name == f"{x.shape[2]}x{x.shape[3]}"
-    assert x.shape == (2, 1, 64, 64)
+    assert x.shape == (2, 1, size, size)
     for name, stage in discriminator.stages.items():
         x = stage(x)
         assert name == f"{x.shape[2]}x{x.shape[3]}"
-    assert list(generator.stages) == [*STAGES, "64x64"]
-    assert list(discriminator.stages) == [*STAGES[::-1], "1x1"]
+    hidden = [f"{4 * 2**i}x{4 * 2**i}" for i in range(SIZES[size])]
+    assert list(generator.stages) == [*hidden, f"{size}x{size}"]
+    assert list(discriminator.stages) == [*hidden[::-1], "1x1"]
+    maps = [4 * 2**i for i in range(SIZES[size])]  # a stage towards z has twice as many, as in the paper
+    assert [stage[0].out_channels for stage in generator.stages.values()] == [*maps[::-1], 1]
+    assert [stage[0].out_channels for stage in discriminator.stages.values()] == [*maps, 1]
 
 
 def test_images_are_in_range_and_logits_are_not_squashed():
@@ -149,6 +155,14 @@ def test_a_tutorial_generator_gives_the_same_images(wrap):
     assert torch.equal(ours.train()(z), theirs.train()(z[:, :, None, None]))
 
 
+@pytest.mark.parametrize("times, size", [((4, 2, 1), 32), ((16, 8, 4, 2, 1), 128)])
+def test_a_tutorial_generator_of_another_size_too(times, size):
+    theirs = tutorial_generator(10, 4, 3, times).eval()
+    ours = Generator.from_state_dict({f"main.{name}": value for name, value in theirs.state_dict().items()})
+    z = torch.randn(3, 10)
+    assert ours.size == size and torch.equal(ours.eval()(z), theirs(z[:, :, None, None]))
+
+
 def test_a_tutorial_discriminator_gives_the_same_probabilities():
     theirs = used(tutorial_discriminator(4, 3), torch.randn(8, 3, 64, 64))
     images = torch.randn(3, 3, 64, 64)
@@ -156,14 +170,15 @@ def test_a_tutorial_discriminator_gives_the_same_probabilities():
     assert torch.equal(ours(images).sigmoid(), theirs(images).flatten())
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernel_size", [4, 5])
-def test_our_own_state_comes_back_whole_and_apart(kernel_size):
-    generator = used(Generator(4, 7, kernel_size), torch.randn(8, 7))
-    discriminator = used(Discriminator(6, kernel_size), torch.randn(8, 3, 64, 64))
+def test_our_own_state_comes_back_whole_and_apart(kernel_size, size):
+    generator = used(Generator(4, 7, kernel_size, size=size), torch.randn(8, 7))
+    discriminator = used(Discriminator(6, kernel_size, size=size), torch.randn(8, 3, size, size))
     state = {"discriminator": discriminator.state_dict(), "generator": generator.state_dict()}
     for cls, network in ((Generator, generator), (Discriminator, discriminator)):
         copy = cls.from_state_dict(state)
-        assert copy.kernel_size == kernel_size
+        assert (copy.kernel_size, copy.size) == (kernel_size, size)
         before = {name: value.clone() for name, value in network.state_dict().items()}
         assert all(torch.equal(value, before[name]) for name, value in copy.state_dict().items())
         with torch.no_grad():
@@ -197,11 +212,14 @@ def test_reading_a_checkpoint_draws_no_random_numbers():
     ],
 )
 def test_anything_else_is_refused_in_one_line(state):
-    with pytest.raises(ValueError, match="64x64 DCGAN generator") as refusal:
+    with pytest.raises(ValueError, match="DCGAN generator") as refusal:
         Generator.from_state_dict(state)
     assert "\n" not in str(refusal.value)
 
 
-def test_other_kernel_sizes_are_refused():
+def test_other_kernel_sizes_and_sizes_are_refused():
     with pytest.raises(ValueError, match="kernel_size is 3"):
         Generator(kernel_size=3)
+    for network in (Generator, Discriminator):
+        with pytest.raises(ValueError, match="size is 48; .* 32, 64, 128"):
+            network(size=48)

@@ -134,6 +134,17 @@ def test_the_networks_are_those_trained_within_the_error_of_fp16(made):
     assert not torch.equal(stored_images, images), "nothing was rounded: the comparison shows nothing"
 
 
+def test_a_run_of_another_size_is_exported_with_its_film(shelf, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    training.train(replace(TINY, size=32, steps=5), images, run=tmp_path, progress=False)
+    pretrained.export(tmp_path, "small", tmp_path / "to")
+    found = load(tmp_path / "to" / "small")
+    assert found.card["size"] == found.generator.size == found.discriminator.size == 32
+    assert found.film.shape == (2, pretrained.FILM_TILES, 32, 32, 3)
+    last = np.asarray(Image.open(tmp_path / "samples-000005.png"))
+    assert (found.film[-1, 1] == last[:32, 32:64]).all()
+
+
 def test_an_average_is_exported_where_the_run_has_one(exports):
     made = exports["other"]
     live = training.read_checkpoint(made.run)["generator"]["stages.64x64.0.weight"]
@@ -241,7 +252,7 @@ def test_the_command_trains_the_same_recipe(made):
 def test_a_command_has_what_is_not_the_default_and_no_more():
     assert pretrained._command(TrainConfig(), 700) == "python -m dcgan_book.training --steps 700"
     assert parsed(pretrained._command(TrainConfig(precision="bf16", threads=2), 9)) == TrainConfig(steps=9)
-    changed = {"data": "rooms:50", "batch": 32, "width": 16, "z_dim": 50} | OTHER
+    changed = {"data": "rooms:50", "size": 32, "batch": 32, "width": 16, "z_dim": 50} | OTHER
     assert set(changed) | training.CHANGEABLE == set(asdict(TrainConfig())), "a new option: change it here too"
     for name, value in changed.items():
         config = TrainConfig(**{name: value})
@@ -405,7 +416,7 @@ def test_a_damaged_log_is_one_line_but_may_lack_its_end(folder):
 
 def test_files_of_other_networks_and_missing_ones(folder):
     shutil.copy(folder / "discriminator.safetensors", folder / "generator.safetensors")
-    with pytest.raises(PretrainedError, match="holds no 64x64 DCGAN generator") as error:
+    with pytest.raises(PretrainedError, match="holds no DCGAN generator") as error:
         load(folder)
     one_line(error)
     (folder / "generator.safetensors").unlink()
@@ -448,7 +459,7 @@ def test_what_cannot_be_exported(run, tmp_path):
 
     checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
     torch.save(checkpoint | {"generator": {"weight": torch.zeros(3)}}, run / "checkpoint.pt")
-    assert "holds no 64x64 DCGAN generator" in refusal(run, to)
+    assert "holds no DCGAN generator" in refusal(run, to)
     (run / "checkpoint.pt").write_bytes(b"")
     assert "is not a checkpoint of this trainer" in refusal(run, to)
 

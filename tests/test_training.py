@@ -268,7 +268,7 @@ def test_bare_it_is_the_papers_recipe():
 
 def test_each_flag_is_the_field_of_its_name(tmp_path):
     given = replace(
-        TINY, limit=9, seed=3, prior="normal", kernel_size=5, lr_d=1e-4, lr_g=3e-4, beta1=0.9, sheet_every=7, **REMEDIES
+        TINY, limit=9, size=32, seed=3, prior="normal", kernel_size=5, lr_d=1e-4, lr_g=3e-4, beta1=0.9, sheet_every=7, **REMEDIES
     )
     options = vars(training._parser().parse_args(flags(given, tmp_path)))
     assert options.pop("out") == str(tmp_path) and TrainConfig(**options) == given
@@ -503,14 +503,14 @@ from dcgan_book import training
 
 class Bare(training.Generator):
     "Without BatchNorm, whose statistics each process takes of its own share"
-    def __init__(self, *sizes):
-        super().__init__(*sizes)
+    def __init__(self, *sizes, **more):
+        super().__init__(*sizes, **more)
         for stage in list(self.stages.values())[:-1]:
             stage[1] = torch.nn.Identity()
 
 class BareD(training.Discriminator):
-    def __init__(self, *sizes):
-        super().__init__(*sizes)
+    def __init__(self, *sizes, **more):
+        super().__init__(*sizes, **more)
         for stage in list(self.stages.values())[1:-1]:
             stage[1] = torch.nn.Identity()
 
@@ -603,6 +603,29 @@ def test_choices_are_checked_without_the_command_line_too():
     for name, value in {"prior": "cauchy", "kernel_size": 3, "precision": "fp8"}.items():
         with pytest.raises(TrainingError, match=f"{name} is {value!r}"):
             TrainConfig(**{name: value})
+
+
+def test_images_of_another_size_train_with_networks_of_that_size(images, tmp_path):
+    for size in (32, 128):
+        config, run = replace(TINY, size=size, steps=3, batch=8), tmp_path / str(size)
+        pixels = np.resize(images, (24, size, size, 3))
+        trained = train(config, pixels, run=run)
+        assert trained.samples.shape == (64, 3, size, size)
+        assert np.asarray(Image.open(run / "samples-000003.png")).shape == (8 * size, 8 * size, 3)
+        assert train(replace(config, steps=4), pixels, run=run, resume=True).step == 4
+    with pytest.raises(TrainingError, match="trained with size 128, not 32"):
+        train(replace(config, size=32), images[:, :32, :32], run=run, resume=True)
+    with pytest.raises(TrainingError, match="size is 48; it is one of 32, 64, 128"):
+        replace(TINY, size=48)
+
+
+def test_a_run_older_than_an_option_goes_on(images, tmp_path):
+    """Runs from before there was `size` do not have it in their checkpoints."""
+    train(replace(TINY, steps=4), images, run=tmp_path)
+    checkpoint = training.read_checkpoint(tmp_path)
+    del checkpoint["config"]["size"]
+    torch.save(checkpoint, tmp_path / "checkpoint.pt")
+    assert train(replace(TINY, steps=5), images, run=tmp_path, resume=True).step == 5
 
 
 def test_images_of_another_shape():
