@@ -1,6 +1,7 @@
-"""Training the instrument of `measure.py`: drawn rooms, damaged as a generator damages them, and its test on others.
+"""Training the instruments of `measure.py`: drawn images, damaged as a generator damages them, and a test on others.
 
-`python -m dcgan_book.instruments` makes the shipped one. No generated image is ever shown to it.
+`python -m dcgan_book.instruments` makes the shipped one for rooms, with `--world faces` the one for faces. No
+generated image is ever shown to them.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +20,15 @@ from safetensors.torch import save
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book import rooms
+from dcgan_book import faces, rooms
+from dcgan_book.world import block, dataset
 from dcgan_book.cache import atomic_write
 from dcgan_book.measure import (
-    CHOICES,
     DAMAGE,
     DARK,
-    FOLDER,
+    FOLDERS,
     HELD_OUT,
-    HUES,
-    SCALARS,
+    SCHEMAS,
     VISIBLE,
     Instrument,
     MeasureError,
@@ -36,17 +37,18 @@ from dcgan_book.measure import (
     count_pixels,
     numbers,
     rounded,
-    split_heads,
     wilson,
 )
 from dcgan_book.training import choose_device, machine_facts, stream, to_batch
 
-# Rooms by seed. The generators have 0 to 59,999, and none of these sets meets another or `HELD_OUT`.
+# Rooms, and faces, by seed. The generators have 0 to 59,999, and none of these sets meets another or `HELD_OUT`.
 TRAINING, VALIDATION, TEST = 2_000_000, 2_500_000, 2_600_000
 # Objects that stand out and are small: what melts, and what ghosts are of, with its weight
 SOLID = {"window": 1, "lamp": 1.5, "nightstand": 0.5, "tv": 1.5, "door": 1.5, "picture": 1, "mirror": 1}
 UNKNOWN = 255  # label of a pixel that may be read either way
-NEAR_PAIRS = 1e-4  # share of pairs of real rooms that count as near-identical; it fixes the distance
+NEAR_PAIRS = 1e-4  # share of pairs of drawn images that count as near-identical; it fixes the distance
+EXPOSED = (0.70, 0.85)  # share of one face in several laid over each other: below it is none, above it is one
+MELTED = (0.10, 0.35)  # share of a face's skin, eyes, brows and mouth that melts: below it is a face, above none
 
 
 # ------------------------------------------------------------------------------- damage, as generators do it
@@ -56,9 +58,9 @@ NEAR_PAIRS = 1e-4  # share of pairs of real rooms that count as near-identical; 
 class Damaged:
     """Images that look generated, and what is still true of them.
 
-    images: (n, 3, 64, 64). labels: (n, 64, 64), `UNKNOWN` where an object is half faded. presence: (n, 10), 1, 0,
-    or nan where an object is neither there nor gone. own: bool (n, 10), the object is the room's own. known: bool
-    (n,), the room's factors hold. amounts: (n, 4), shares of `DAMAGE`.
+    images: (n, 3, 64, 64). labels: (n, 64, 64), `UNKNOWN` where an object is half faded. presence: (n, things), 1, 0,
+    or nan where an object is neither there nor gone. own: bool (n, objects), the object is the image's own. known:
+    bool (n,), the image's factors hold. amounts: (n, 4), shares of `DAMAGE`.
     """
 
     images: torch.Tensor
@@ -154,6 +156,116 @@ def damage(images, labels, generator, untouched=0.25):
     known = torch.ones(n, dtype=torch.bool)
     known[scrambled] = False
     return Damaged(images, labels, presence, own, known, torch.cat([amounts, warp[:, None]], 1))
+
+
+def damage_faces(images, labels, other_images, other_labels, generator, untouched=0.25):
+    """Does to drawn faces what generators do to theirs, each with its own chance and amount.
+
+    images, labels: as for `damage`. other_images, other_labels: the same faces with glasses, and in men a beard, where
+    they have none, and without where they have them. Between the two, glasses or beard fade, in part or whole; a patch
+    of the next face is blended in; places shift; `spoil` does the rest. What is no face any more: two to four faces
+    laid over each other, a face that has melted, one whose eyes or mouth are skin, and one that is scrambled. Of the
+    first two it stays open what is in them. Returns a Damaged, its last column of presence the face itself.
+    """
+    n, dice = len(images), _Dice(len(images), generator, untouched)
+    first = len(faces.SURFACES)
+    parts = {name: first + faces.OBJECTS.index(name) for name in ("glasses", "beard")}
+    images, labels = images.contiguous().clone(), labels.clone()
+    whole = torch.maximum(count_pixels(labels, faces), count_pixels(other_labels, faces))
+    unknown = torch.zeros_like(whole)
+    face, known = torch.ones(n), torch.ones(n, dtype=torch.bool)
+
+    # Glasses or beard fade, in or out
+    for name, share in (("glasses", 0.4), ("beard", 0.25)):
+        rows = dice.some(share)
+        touched = (labels[rows] == parts[name]) | (other_labels[rows] == parts[name])
+        part = torch.where(_each(dice.uniform(len(rows)) < 0.7)[:, 0] > 0, 1.0, _blob(len(rows), 6, 14, generator))
+        faded = torch.where(dice.uniform(len(rows)) < 0.4, 1.0, dice.uniform(len(rows), 0.1, 0.95))
+        cover = _edge(touched) * part * faded[:, None, None]
+        images[rows] = torch.lerp(images[rows], other_images[rows], cover[:, None])
+        doubtful = touched & ((cover - 0.5).abs() < 0.15)
+        changed = torch.where(touched & (cover > 0.5), other_labels[rows], labels[rows])
+        labels[rows] = torch.where(doubtful, UNKNOWN, changed)
+        unknown[rows, parts[name] - first] += doubtful.sum((1, 2))
+
+    # A patch of the next face; whether the whole is one stays open
+    rows = dice.some(0.1)
+    other, patch = (rows + 1) % n, _blob(len(rows), 4, 9, generator)
+    mixed = torch.lerp(images[rows], images[other], patch[:, None])
+    labels[rows] = torch.where(patch > 0.5, labels[other], labels[rows])
+    images[rows] = mixed
+    whole[rows] = torch.maximum(whole[rows], whole[other])
+    face[rows] = math.nan
+
+    # Eyes or mouth are overgrown by skin
+    rows = dice.some(0.07)
+    lost = torch.where(dice.uniform(len(rows)) < 0.5, faces.LABELS.index("eyes"), faces.LABELS.index("mouth"))
+    gone = labels[rows] == lost[:, None, None]
+    images[rows] = torch.lerp(images[rows], _skin_around(images[rows], labels[rows]), _edge(gone)[:, None])
+    labels[rows] = torch.where(gone, faces.LABELS.index("skin"), labels[rows])
+    face[rows], known[rows] = 0, False
+
+    # Melted, in part or whole
+    rows = dice.some(0.1)
+    blob = torch.where(_each(dice.uniform(len(rows)) < 0.3)[:, 0] > 0, 1.0, _blob(len(rows), 8, 22, generator))
+    shown = torch.stack([labels[rows] == faces.LABELS.index(name) for name in ("skin", "eyes", "brows", "mouth")]).any(0)
+    share = ((blob > 0.5) & shown).sum((1, 2)) / shown.sum((1, 2)).clamp(min=1)
+    images[rows] = torch.lerp(images[rows], _melt(images[rows], dice), blob[:, None])
+    labels[rows] = torch.where(blob > 0.5, UNKNOWN, labels[rows])
+    _decide(face, rows, share, MELTED)
+    opened = [rows[share > MELTED[0]]]
+
+    # Several faces laid over each other
+    rows = dice.some(0.12)
+    many = torch.randint(2, 5, (len(rows), 1), generator=generator)
+    weights = dice.uniform(4 * len(rows), 1e-3, 1.0).log().neg().view(-1, 4) * (torch.arange(4) < many)
+    weights = weights / weights.sum(1, keepdim=True)
+    stack = torch.stack([images[(rows + i) % n] for i in range(4)], 1)
+    images[rows] = (stack * weights[:, :, None, None, None]).sum(1)
+    clearest = weights.max(1)
+    _decide(face, rows, 1 - clearest.values, (1 - EXPOSED[1], 1 - EXPOSED[0]))
+    other = rows[(clearest.indices > 0) & (clearest.values > EXPOSED[0])]
+    face[other] = math.nan
+    mixed = rows[weights[:, 0] < EXPOSED[1]]
+    labels[mixed] = UNKNOWN
+    opened.append(mixed)
+
+    # Places shift
+    rows, warp = dice.some(0.5), torch.zeros(n)
+    warp[rows] = dice.uniform(len(rows))
+    images[rows], labels[rows] = _warp(images[rows], labels[rows], warp[rows] * DAMAGE["warp"], generator)
+
+    # A few lose all structure
+    scrambled = dice.some(0.04)
+    images[scrambled], labels[scrambled] = _scramble(images[scrambled], generator), UNKNOWN
+
+    images, amounts = spoil(images, dice)
+    visible = count_pixels(labels, faces)
+    presence = torch.full(whole.shape, math.nan)
+    presence[(visible >= VISIBLE) & (visible >= 0.4 * whole)] = 1
+    presence[visible + unknown < (whole / 8).clamp(min=3)] = 0
+    opened = torch.cat(opened)
+    presence[opened], known[opened] = math.nan, False
+    presence, known[scrambled] = torch.cat([presence, face[:, None]], 1), False
+    presence[scrambled] = 0
+    own = torch.ones(whole.shape, dtype=torch.bool)
+    return Damaged(images, labels, presence, own, known, torch.cat([amounts, warp[:, None]], 1))
+
+
+def _decide(face, rows, share, limits):
+    """Marks images as no faces where `share` of them is spoiled by more than the upper limit, as open between both."""
+    face[rows[(share > limits[0]) & (face[rows] != 0)]] = math.nan
+    face[rows[share > limits[1]]] = 0
+
+
+def _skin_around(images, labels):
+    """The colour of the skin about each pixel."""
+    skin = (labels == faces.LABELS.index("skin")).float()[:, None]
+    sums = sum(
+        weight * F.avg_pool2d(torch.cat([images * skin, skin], 1), size, 1, size // 2)
+        for size, weight in ((5, 1.0), (11, 0.1), (31, 1e-3))
+    )
+    return sums[:, :3] / sums[:, 3:].clamp(min=1e-6)
 
 
 def spoil(images, dice):
@@ -322,20 +434,72 @@ def _scramble(images, generator):
 # ---------------------------------------------------------------------------------------------- training it
 
 
-def train(out=FOLDER, count=30_000, steps=4000, batch=32, seed=0, rate=3e-3, validation=2000, test=4000,
-          calibration=5000, checkpoint_every=250, resume=False, device="auto", progress=True):  # fmt: skip
-    """Trains an instrument on drawn rooms, tests it on others and writes it to folder `out`; returns it.
+@dataclass(frozen=True)
+class Lesson:
+    """What an instrument learns from: `draw(n, seed, progress)` images of a world, `spoil(known, chosen, generator,
+    untouched)` makes a Damaged of those chosen. `defaults` are of `train`."""
 
-    count: rooms to learn from. validation: rooms that decide whether presence is read off the head, off the
-    segmenter, or needs both. test: rooms that the card's scores are of, once as drawn and once damaged.
-    calibration: rooms whose pairs fix what near-identical means. A checkpoint lies in `out` until the end; `resume`
-    goes on from it, to the same result. Raises MeasureError if `resume` finds none.
+    draw: Callable
+    spoil: Callable
+    defaults: dict
+
+
+def _spoil_rooms(known, chosen, generator, untouched=0.25):
+    labels = torch.from_numpy(known.labels[chosen].astype(np.int64))
+    return damage(to_batch(known.images[chosen]), labels, generator, untouched)
+
+
+def _spoil_faces(known, chosen, generator, untouched=0.25):
+    pair = [(to_batch(each.images[chosen]), torch.from_numpy(each.labels[chosen].astype(np.int64)))
+            for each in (known, known.others)]  # fmt: skip
+    return damage_faces(*pair[0], *pair[1], generator, untouched)
+
+
+class _Pairs(faces.Faces):
+    """Faces, and as `others` the same with glasses and beard changed."""
+
+
+def _face_pairs(n, seed=0, progress=True):
+    arrays = dataset("face-pair", faces.VERSION, _pair_block, n, seed, None, progress)
+    pairs = _Pairs(arrays["images"], arrays["labels"], {name: arrays[name] for name in faces.FACTORS})
+    object.__setattr__(pairs, "others", faces.Faces(arrays["other_images"], arrays["other_labels"], {}))
+    return pairs
+
+
+def _pair_block(seed, n):
+    arrays = block(faces.draw, seed, n)
+    others = block(_other_face, seed, n)
+    return arrays | {f"other_{name}": others[name] for name in ("images", "labels")}
+
+
+def _other_face(seed):
+    own = faces.sample(seed)
+    man = own["presentation"] == "man"
+    return faces.draw(seed, glasses=not own["glasses"], beard=man and not own["beard"])
+
+
+LESSONS = {
+    "rooms": Lesson(rooms.dataset, _spoil_rooms, {"count": 30_000, "steps": 4000, "width": 24}),
+    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 4000, "width": 20}),
+}
+
+
+def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rate=3e-3, validation=2000, test=4000,
+          calibration=5000, checkpoint_every=250, resume=False, device="auto", progress=True):  # fmt: skip
+    """Trains an instrument on drawings of a world, tests it on others and writes it to folder `out`; returns it.
+
+    out: by default where the shipped one is. count: images to learn from. validation: images that decide whether
+    presence is read off the head, off the segmenter, or needs both. test: images that the card's scores are of, once
+    as drawn and once damaged. calibration: images whose pairs fix what near-identical means. A checkpoint lies in
+    `out` until the end; `resume` goes on from it, to the same result. Raises MeasureError if `resume` finds none.
     """
-    out, device = Path(out), choose_device(device)
+    lesson, schema = LESSONS[world], SCHEMAS[world]
+    count, steps = count or lesson.defaults["count"], steps or lesson.defaults["steps"]
+    out, device = Path(out or FOLDERS[world]), choose_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    learned = rooms.dataset(count, TRAINING, progress=progress)
-    targets = _targets(learned)
-    network = Network()
+    learned = lesson.draw(count, TRAINING, progress=progress)
+    targets = _targets(learned, schema)
+    network = Network(lesson.defaults["width"], schema)
     random = stream(seed, "instrument")
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -353,11 +517,12 @@ def train(out=FOLDER, count=30_000, steps=4000, batch=32, seed=0, rate=3e-3, val
     while step < steps:
         random = stream(seed, f"batch {step}")
         chosen = torch.randint(count, (batch,), generator=random).sort().values.numpy()
-        seen = damage(to_batch(learned.images[chosen]), torch.from_numpy(learned.labels[chosen]).long(), random)
+        seen = lesson.spoil(learned, chosen, random)
         optimiser.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits, _, outputs = network(seen.images.to(device))
-        losses = _losses(logits.float().cpu(), outputs.float().cpu(), seen, {k: v[chosen] for k, v in targets.items()})
+        known = {name: values[chosen] for name, values in targets.items()}
+        losses = _losses(logits.float().cpu(), outputs.float().cpu(), seen, known, schema)
         sum(losses.values()).backward()
         optimiser.step()
         plan.step()
@@ -382,19 +547,19 @@ def train(out=FOLDER, count=30_000, steps=4000, batch=32, seed=0, rate=3e-3, val
     network.cpu().load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
     instrument = Instrument(network, card)
     accuracies = {}
-    judged = _damaged(rooms.dataset(validation, VALIDATION, progress=progress), seed)
+    judged = _damaged(lesson, validation, VALIDATION, seed, progress)
     for way in ("head", "segmenter", "both"):
         instrument.card = card | {"presence": way}
         accuracies[way] = sum(
             part["accuracy"]["value"] for seen in judged for part in _judge(instrument, seen)["presence"].values()
-        ) / (len(judged) * len(rooms.OBJECTS))
+        ) / (len(judged) * len(schema.things))
     instrument.card = card = card | {"presence": max(accuracies, key=accuracies.get)}
-    tested = rooms.dataset(test, TEST, progress=progress)
-    drawn, damaged = _damaged(tested, seed)
-    features = instrument.features(rooms.dataset(calibration, HELD_OUT, progress=progress).images)
+    drawn, damaged = _damaged(lesson, test, TEST, seed, progress)
+    tested = lesson.draw(test, TEST, progress=progress)
+    features = instrument.features(schema.world.dataset(calibration, HELD_OUT, progress=progress).images)
     card = {
-        "name": "instruments",
-        "data": {"name": "rooms", "version": rooms.VERSION, "images": count, "first_seed": TRAINING},
+        "name": FOLDERS[world].name,
+        "data": {"name": world, "version": schema.world.VERSION, "images": count, "first_seed": TRAINING},
         "held_out": {"validation": [VALIDATION, validation], "test": [TEST, test]},
         "seed": seed,
         "steps": steps,
@@ -406,11 +571,11 @@ def train(out=FOLDER, count=30_000, steps=4000, batch=32, seed=0, rate=3e-3, val
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "training_seconds": round(seconds),
         "machine": machine_facts(device, precision),
-        "command": _train_command(count, steps, batch, seed, rate),
+        "command": _train_command(world, count, steps, batch, seed, rate),
         "scores": {
             "interval": "95 %",
-            "rooms": _judge(instrument, drawn) | _judge_factors(instrument, tested),
-            "damaged rooms": _judge(instrument, damaged),
+            world: _judge(instrument, drawn) | _judge_factors(instrument, tested),
+            f"damaged {world}": _judge(instrument, damaged),
         },
     }
     instrument.card = card
@@ -443,35 +608,37 @@ def _precision(network, device):
     return min(seconds, key=seconds.get)
 
 
-def _train_command(count, steps, batch, seed, rate):
-    given = {"rooms": count, "steps": steps, "batch": batch, "seed": seed, "rate": rate}
-    defaults = {"rooms": 30_000, "steps": 4000, "batch": 32, "seed": 0, "rate": 3e-3}
+def _train_command(world, count, steps, batch, seed, rate):
+    own = LESSONS[world].defaults
+    given = {"world": world, world: count, "steps": steps, "batch": batch, "seed": seed, "rate": rate}
+    defaults = {"world": "rooms", world: own["count"], "steps": own["steps"], "batch": 32, "seed": 0, "rate": 3e-3}
     words = [f"--{name} {value}" for name, value in given.items() if value != defaults[name]]
     return " ".join(["python -m dcgan_book.instruments", *words])
 
 
-def _targets(known):
-    """The factors of rooms as the heads are to give them."""
+def _targets(known, schema):
+    """The factors of drawn images as the heads are to give them."""
     scalars = []
-    for name in SCALARS:
-        low, high = rooms.RANGES[name]
+    for name in schema.scalars:
+        low, high = schema.world.RANGES[name]
         scalars.append(2 * (known.factors[name] - low) / (high - low) - 1)
-    angles = 2 * math.pi * np.stack([known.factors[name] for name in HUES], 1)
+    angles = 2 * math.pi * np.stack([known.factors[name] for name in schema.hues], 1)
     targets = {"scalars": np.stack(scalars, 1), "hues": np.stack([np.cos(angles), np.sin(angles)], 2).reshape(-1, 4)}
     targets = {name: torch.from_numpy(values).float() for name, values in targets.items()}
-    for name, options in CHOICES.items():
+    for name, options in schema.choices.items():
         targets[name] = torch.from_numpy(np.argmax(known.factors[name][:, None] == np.array(options), 1))
     return targets
 
 
-def _losses(logits, outputs, seen, targets):
-    """What the readings of damaged rooms cost, by name."""
-    heads = split_heads(outputs)
+def _losses(logits, outputs, seen, targets, schema):
+    """What the readings of damaged images cost, by name."""
+    heads = schema.split(outputs)
     counted = ~seen.presence.isnan()
-    surfaces = F.log_softmax(logits[~seen.known], 1)[:, : len(rooms.SURFACES)].logsumexp(1)
+    scrambled = ~seen.known & (seen.presence == 0).all(1)
+    surfaces = F.log_softmax(logits[scrambled], 1)[:, : len(schema.world.SURFACES)].logsumexp(1)
     losses = {
         "labels": F.cross_entropy(logits, seen.labels, ignore_index=UNKNOWN),
-        "nothing": -surfaces.sum() / seen.labels.numel(),  # no object where there is no room
+        "nothing": -surfaces.sum() / seen.labels.numel(),  # no object where there is no structure
         "presence": F.binary_cross_entropy_with_logits(heads["presence"][counted], seen.presence[counted]),
         "factors": sum(
             F.smooth_l1_loss(heads[name][seen.known], targets[name][seen.known], beta=0.1)
@@ -480,24 +647,23 @@ def _losses(logits, outputs, seen, targets):
         "damage": 0.5 * F.smooth_l1_loss(heads["damage"], seen.amounts, beta=0.1),
     }
     choices = []
-    for name in CHOICES:
+    for name in schema.choices:
         there = seen.known
-        if name.endswith("_place"):
-            i = rooms.OBJECTS.index(name.removesuffix("_place"))
+        if name in schema.owners:
+            i = schema.world.OBJECTS.index(schema.owners[name])
             there = there & (seen.presence[:, i] == 1) & seen.own[:, i]
         each = F.cross_entropy(heads[name], targets[name], reduction="none")
         choices.append((each * there).sum() / there.sum().clamp(min=1))
     return losses | {"choices": 0.1 * sum(choices)}
 
 
-def _damaged(known, seed, block=250):
-    """Rooms as drawn, and damaged, as two `Damaged`."""
-    kinds = []
+def _damaged(lesson, n, first_seed, seed, progress, size=250):
+    """Drawn images as they are, and damaged, as two `Damaged`."""
+    known, kinds = lesson.draw(n, first_seed, progress=progress), []
     for untouched in (1.0, 0.0):
-        parts = []
-        for i in range(0, len(known), block):
-            images, labels = known.images[i : i + block], known.labels[i : i + block].astype(np.int64)
-            parts.append(damage(to_batch(images), torch.from_numpy(labels), stream(seed, f"test {i}"), untouched))
+        parts = [
+            lesson.spoil(known, slice(i, i + size), stream(seed, f"test {i}"), untouched) for i in range(0, n, size)
+        ]
         fields = Damaged.__dataclass_fields__
         kinds.append(Damaged(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields}))
     return kinds
@@ -509,8 +675,8 @@ def _judge(instrument, seen):
     Objects whose presence is left open are not counted. IoU is the mean over images that show the object.
     """
     reading = instrument.read(seen.images)
-    presence, overlap = {}, {}
-    for i, name in enumerate(rooms.OBJECTS):
+    schema, presence, overlap = instrument.schema, {}, {}
+    for i, name in enumerate(schema.things):
         truth, said = seen.presence[:, i], reading.presence[name]
         sets = {"accuracy": ~truth.isnan(), "found": truth == 1, "passed_over": truth == 0}
         presence[name] = {
@@ -518,7 +684,9 @@ def _judge(instrument, seen):
             for what, chosen in sets.items()
             if chosen.any()
         }
-        index = rooms.LABELS.index(name)
+        if name in schema.wholes:
+            continue
+        index = schema.world.LABELS.index(name)
         overlap[name] = numbers(bootstrap(intersection_over_union(reading.labels, seen.labels, index)[truth == 1]))
     return {"images": len(reading), "presence": presence, "iou": overlap}
 
@@ -533,16 +701,17 @@ def intersection_over_union(labels, truth, index):
 
 def _judge_factors(instrument, known):
     """Mean absolute errors of scalars (as shares of their range) and hues (in turns), accuracy of choices."""
-    found, errors = instrument.factors(known.images), {}
-    for name in SCALARS:
-        low, high = rooms.RANGES[name]
+    schema, found, errors, right = instrument.schema, instrument.factors(known.images), {}, {}
+    for name in schema.scalars:
+        low, high = schema.world.RANGES[name]
         errors[name] = numbers(bootstrap((found[name] - torch.from_numpy(known.factors[name])).abs() / (high - low)))
-    for name in HUES:
+    for name in schema.hues:
         away = (found[name] - torch.from_numpy(known.factors[name])).abs() % 1
         errors[name] = numbers(bootstrap(torch.minimum(away, 1 - away)))
-    right = {"night": wilson(int((found["night"].numpy() == (known.factors["daylight"] < DARK)).sum()), len(known))}
-    for name in CHOICES:
-        there = known.factors[name.removesuffix("_place")] if name.endswith("_place") else np.ones(len(known), bool)
+    if "night" in found:
+        right["night"] = wilson(int((found["night"].numpy() == (known.factors["daylight"] < DARK)).sum()), len(known))
+    for name in schema.choices:
+        there = known.factors[schema.owners[name]] if name in schema.owners else np.ones(len(known), bool)
         right[name] = wilson(int((found[name] == known.factors[name])[there].sum()), int(there.sum()))
     return {"error": errors, "right": {name: numbers(estimate) for name, estimate in right.items()}}
 
@@ -556,8 +725,11 @@ def _pair_quantile(features, share):
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where training cannot go on."""
     parser = argparse.ArgumentParser(prog="python -m dcgan_book.instruments", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", metavar="FOLDER", default=FOLDER, help="default: the package's weights")
-    parser.add_argument("--rooms", type=int, metavar="N", default=30_000, help="rooms to learn from (default: 30000)")
+    parser.add_argument("--out", metavar="FOLDER", help="default: the package's weights")
+    parser.add_argument("--world", choices=LESSONS, default="rooms", help="default: rooms")
+    parser.add_argument(
+        "--rooms", "--faces", type=int, metavar="N", dest="count", help="to learn from (default: 30000, 20000)"
+    )
     parser.add_argument("--steps", type=int, metavar="N", default=4000, help="default: 4000")
     parser.add_argument("--batch", type=int, metavar="N", default=32, help="default: 32")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="default: 0")
@@ -566,7 +738,7 @@ def main(arguments=None):
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     options = vars(parser.parse_args(arguments))
     try:
-        instrument = train(count=options.pop("rooms"), **options)
+        instrument = train(**options)
         print(json.dumps(instrument.card["scores"], indent=1))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

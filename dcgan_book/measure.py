@@ -1,9 +1,9 @@
-"""The instruments: what they see in an image, how sure a number is, how far samples are from real rooms.
+"""The instruments: what they see in an image, how sure a number is, how far samples are from real ones.
 
 Nobody can ask a generator what it drew, so a network looks instead: it says which objects are in an image, which
-pixels they cover and which factors the room has, and gives features in which images can be compared. It has
-learned from drawn rooms alone, damaged as a generator damages them, and never from a generated image; what it
-gets wrong on rooms it has not seen stands in its card. The statistics below turn its readings into numbers with
+pixels they cover and which factors the room or face has, and gives features in which images can be compared. Each
+has learned from one drawn world alone, damaged as a generator damages it, and never from a generated image; what it
+gets wrong on drawings it has not seen stands in its card. The statistics below turn its readings into numbers with
 intervals (paper, opening of section 6: how such models should and should not be judged).
 
 `instruments.py` trains it; `python -m dcgan_book.measure NAME` writes a generator's scores to its card.
@@ -14,8 +14,10 @@ import json
 import math
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -24,29 +26,75 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from dcgan_book import pretrained, rooms
+from dcgan_book import faces, pretrained, rooms
 from dcgan_book.cache import atomic_write
 from dcgan_book.models import Generator, initialise
 from dcgan_book.training import draw_z, recalibrate, stream, to_batch
 
 FOLDER = pretrained.WEIGHTS / "instruments"
+FOLDERS = {"rooms": FOLDER, "faces": pretrained.WEIGHTS / "instruments-faces"}
 VISIBLE = 8  # pixels from which on an object counts as present; every object of a drawn room shows that many
 BATCH = 250  # images read at a time
 FEATURES = 128
 
 HELD_OUT = 3_000_000  # seed of the real rooms that generators, trained on 0 to 59,999, are compared with
 
-# What the instrument reads off a room besides the objects in it.
-SCALARS = ("daylight", "bed_x", "bed_tone", "wood", "wall_saturation", "wall_brightness", "floor_brightness")
-HUES = ("wall_hue", "bed_hue")  # predicted as a point on the circle
-CHOICES = {"bed_size": rooms.CHOICES["bed_size"]} | {f"{name}_place": rooms.PLACES for name in rooms.HUNG}
 DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}  # the most that training adds; see `instruments.damage`
 DARK = 0.33  # daylight below which it is night: the middle of the gap that rooms leave
-HEADS = (
-    {"presence": len(rooms.OBJECTS), "scalars": len(SCALARS), "hues": 2 * len(HUES)}
-    | {name: len(options) for name, options in CHOICES.items()}
-    | {"damage": len(DAMAGE)}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What an instrument reads off the images of a world, besides which label each pixel has.
+
+    world: its module. scalars, hues (points on a circle) and choices, name to options, are factors of it. owners:
+    choices that mean something only where an object is, name to object. wholes: what is present or not like an
+    object, but has no pixels of its own.
+    """
+
+    world: ModuleType
+    scalars: tuple
+    hues: tuple
+    choices: dict
+    owners: dict
+    wholes: tuple = ()
+
+    @property
+    def things(self):
+        """All that can be present: the world's objects, then the wholes."""
+        return self.world.OBJECTS + self.wholes
+
+    @cached_property
+    def heads(self):
+        """Name to width, in the order of the network's outputs."""
+        return (
+            {"presence": len(self.things), "scalars": len(self.scalars), "hues": 2 * len(self.hues)}
+            | {name: len(options) for name, options in self.choices.items()}
+            | {"damage": len(DAMAGE)}
+        )
+
+    def split(self, outputs):
+        """The heads' outputs by name."""
+        return dict(zip(self.heads, outputs.split(list(self.heads.values()), dim=1), strict=True))
+
+
+ROOMS = Schema(
+    rooms,
+    scalars=("daylight", "bed_x", "bed_tone", "wood", "wall_saturation", "wall_brightness", "floor_brightness"),
+    hues=("wall_hue", "bed_hue"),
+    choices={"bed_size": rooms.CHOICES["bed_size"]} | {f"{name}_place": rooms.PLACES for name in rooms.HUNG},
+    owners={f"{name}_place": name for name in rooms.HUNG},
 )
+FACES = Schema(
+    faces,
+    scalars=("yaw", "smile", "skin", "face_width", "jaw", "light", "background_tone"),
+    hues=("background_hue", "clothes_hue"),
+    choices={name: tuple(rates) for name, rates in faces.RATES.items()}
+    | {"hair_style": tuple(faces.HAIR_RATES["woman"])},
+    owners={"glasses_style": "glasses", "beard_style": "beard"},
+    wholes=("face",),  # "still a face": neither melted, nor double, nor without eyes or mouth
+)
+SCHEMAS = {"rooms": ROOMS, "faces": FACES}
 
 COPIES = 0.05  # share of samples that may be copies before a generator is said to memorise
 
@@ -61,13 +109,15 @@ class MeasureError(ValueError):
 class Network(nn.Module):
     """One encoder for three readings of 64x64 images: labels, factors, features.
 
-    `forward(images)` takes (n, 3, 64, 64) in [-1, 1] and returns the logits of `rooms.LABELS` for each pixel,
-    (n, 13, 64, 64), the features (n, 128), each with mean 0 and variance 1 over the training images, and the
-    outputs named by `HEADS` in one tensor. Half of the resolution is enough inside, as four pixels leave together.
+    `forward(images)` takes (n, 3, 64, 64) in [-1, 1] and returns the logits of the world's `LABELS` for each pixel,
+    (n, labels, 64, 64), the features (n, 128), each with mean 0 and variance 1 over the training images, and the
+    outputs named by `schema.heads` in one tensor. Half of the resolution is enough inside, as four pixels leave
+    together.
     """
 
-    def __init__(self, width=24):
+    def __init__(self, width=24, schema=ROOMS):
         super().__init__()
+        self.schema = schema
         w = self.width = width
         self.encoder = nn.ModuleList(
             [
@@ -78,12 +128,12 @@ class Network(nn.Module):
             ]
         )
         self.decoder = nn.ModuleList([_conv(7 * w, 2 * w), _conv(4 * w, 2 * w), _conv(3 * w, w)])
-        self.pixels = nn.Conv2d(w, 4 * len(rooms.LABELS), 1)
+        self.pixels = nn.Conv2d(w, 4 * len(schema.world.LABELS), 1)
         self.grid = nn.Conv2d(4 * w, 32, 1)
         self.features = nn.Sequential(
             nn.Linear(32 * 16 + 6 * w, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False)
         )
-        self.head = nn.Linear(FEATURES, sum(HEADS.values()))
+        self.head = nn.Linear(FEATURES, sum(schema.heads.values()))
 
     def forward(self, images):
         maps = self.encode(images)
@@ -115,17 +165,12 @@ def _conv(before, after):
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
 
 
-def split_heads(outputs):
-    """The heads' outputs by name."""
-    return dict(zip(HEADS, outputs.split(list(HEADS.values()), dim=1), strict=True))
-
-
 @dataclass(frozen=True)
 class Reading:
     """What the instrument sees in n images, on the CPU.
 
-    probability, presence: object name to float or bool (n,). labels: uint8 (n, 64, 64), indices into
-    `rooms.LABELS`. features: (n, 128). factors: name to (n,), see `Instrument.factors`.
+    probability, presence: object name to float or bool (n,). labels: uint8 (n, 64, 64), indices into `names`, the
+    world's `LABELS`. features: (n, 128). factors: name to (n,), see `Instrument.factors`.
     """
 
     probability: dict
@@ -133,24 +178,26 @@ class Reading:
     labels: torch.Tensor
     features: torch.Tensor
     factors: dict
+    names: tuple = rooms.LABELS
 
     def __len__(self):
         return len(self.features)
 
     def mask(self, name):
         """Pixels of one object: bool (n, 64, 64)."""
-        return self.labels == rooms.LABELS.index(name)
+        return self.labels == self.names.index(name)
 
 
 class Instrument:
     """Reads images; made by `load`.
 
-    Every method takes images (n, 3, 64, 64) in [-1, 1], or uint8 (n, 64, 64, 3) as `rooms.dataset` gives them,
+    Every method takes images (n, 3, 64, 64) in [-1, 1], or uint8 (n, 64, 64, 3) as a world's `dataset` gives them,
     and answers on the CPU without gradients. For gradients use `.network`, in eval mode, itself.
     """
 
     def __init__(self, network, card, device="cpu"):
         self.network, self.card, self.device = network.eval().requires_grad_(False).to(device), card, device
+        self.schema = network.schema
 
     def read(self, images):
         """Everything at once: a `Reading`."""
@@ -158,37 +205,52 @@ class Instrument:
             self.network.decode(maps).argmax(1).byte(), *self.network.describe(maps)))  # fmt: skip
         probability = self._probability(logits, outputs)
         presence = {name: value > 0.5 for name, value in probability.items()}
-        return Reading(probability, presence, logits, features, _factors(outputs))
+        names = self.schema.world.LABELS
+        return Reading(probability, presence, logits, features, self._factors(outputs), names)
 
     def presence(self, images):
-        """Which objects are there: name in `rooms.OBJECTS` to bool (n,)."""
+        """Which objects are there: name in the world's `OBJECTS` to bool (n,); of faces also "face", whether it is one."""
         return self.read(images).presence
 
     def segment(self, images):
-        """What each pixel shows: uint8 (n, 64, 64), indices into `rooms.LABELS`."""
+        """What each pixel shows: uint8 (n, 64, 64), indices into the world's `LABELS`."""
         return self._run(images, lambda maps: (self.network.decode(maps).argmax(1).byte(),))[0]
 
     def features(self, images):
-        """Where images lie among rooms: (n, 128), each feature with about mean 0 and variance 1."""
+        """Where images lie among those of the world: (n, 128), each feature with about mean 0 and variance 1."""
         return self._run(images, self.network.describe)[0]
 
     def factors(self, images):
-        """The factors of the rooms: name to (n,), in the units and with the names of `rooms.FACTORS`.
+        """The factors of the images: name to (n,), in the units and with the names of the world's `FACTORS`.
 
-        Choices are arrays of str and say something only where their object is present. Added are `night` (bool)
-        and the damage that the image seems to have: `blur` (pixels), `ringing`, `noise` (of [-1, 1]), `warp`
-        (pixels), 0 for a drawn room.
+        Choices are arrays of str and say something only where their object is present. Added are, of rooms, `night`
+        (bool) and the damage that the image seems to have: `blur` (pixels), `ringing`, `noise` (of [-1, 1]), `warp`
+        (pixels), 0 for a drawn one.
         """
-        return _factors(self._run(images, self.network.describe)[1])
+        return self._factors(self._run(images, self.network.describe)[1])
+
+    def _factors(self, outputs):
+        heads, factors = self.schema.split(outputs.float()), {}
+        for name, value in zip(self.schema.scalars, heads["scalars"].unbind(1), strict=True):
+            low, high = self.schema.world.RANGES[name]
+            factors[name] = (low + (high - low) * (value + 1) / 2).clamp(low, high)
+        for name, (x, y) in zip(self.schema.hues, heads["hues"].unflatten(1, (-1, 2)).permute(1, 2, 0), strict=True):
+            factors[name] = (torch.atan2(y, x) / (2 * math.pi)) % 1.0
+        for name, options in self.schema.choices.items():
+            factors[name] = np.array(options)[heads[name].argmax(1).numpy()]
+        for (name, most), value in zip(DAMAGE.items(), heads["damage"].unbind(1), strict=True):
+            factors[name] = (value * most).clamp(0, most)
+        if "daylight" in factors:
+            factors["night"] = factors["daylight"] < DARK
+        return factors
 
     def _probability(self, labels, outputs):
-        counts = count_pixels(labels)
-        values = {
-            "head": split_heads(outputs)["presence"].float().sigmoid(),
-            "segmenter": counts / (counts + VISIBLE - 0.5),  # above 1/2 from `VISIBLE` pixels on
-        }
+        counts = count_pixels(labels, self.schema.world)
+        head = self.schema.split(outputs)["presence"].float().sigmoid()
+        seen = counts / (counts + VISIBLE - 0.5)  # above 1/2 from `VISIBLE` pixels on
+        values = {"head": head, "segmenter": torch.cat([seen, head[:, counts.shape[1] :]], 1)}
         values["both"] = torch.minimum(*values.values())
-        return dict(zip(rooms.OBJECTS, values[self.card["presence"]].unbind(1), strict=True))
+        return dict(zip(self.schema.things, values[self.card["presence"]].unbind(1), strict=True))
 
     @torch.no_grad()
     def _run(self, images, see):
@@ -202,12 +264,15 @@ class Instrument:
 
 
 def load(folder=FOLDER, device="cpu"):
-    """The shipped instrument, or the one that was trained into `folder`. Raises MeasureError if there is none."""
-    folder = Path(folder)
+    """The shipped instrument, or the one that was trained into `folder`. Raises MeasureError if there is none.
+
+    folder: also the name of a world, "rooms" (the default) or "faces", for the one that is shipped.
+    """
+    folder = Path(FOLDERS.get(folder, folder))
     if not (folder / "card.json").exists():
         raise MeasureError(f"there is no instrument in {folder}: python -m dcgan_book.instruments makes one")
     card = json.loads((folder / "card.json").read_text())
-    network = Network(card["width"])
+    network = Network(card["width"], SCHEMAS[card["data"]["name"]])
     network.load_state_dict(
         {name: value.float() for name, value in load_file(folder / "instrument.safetensors").items()}, strict=False
     )
@@ -219,26 +284,10 @@ def as_images(images):
     return images if isinstance(images, torch.Tensor) else to_batch(np.asarray(images))
 
 
-def count_pixels(labels):
-    """Pixels that each object has in labels (n, 64, 64): (n, 10), in the order of `rooms.OBJECTS`."""
-    first = len(rooms.SURFACES)
-    return torch.stack([(labels == first + i).sum((1, 2)) for i in range(len(rooms.OBJECTS))], 1)
-
-
-def _factors(outputs):
-    heads = split_heads(outputs.float())
-    factors = {}
-    for name, value in zip(SCALARS, heads["scalars"].unbind(1), strict=True):
-        low, high = rooms.RANGES[name]
-        factors[name] = (low + (high - low) * (value + 1) / 2).clamp(low, high)
-    for name, (x, y) in zip(HUES, heads["hues"].view(-1, len(HUES), 2).permute(1, 2, 0), strict=True):
-        factors[name] = (torch.atan2(y, x) / (2 * math.pi)) % 1.0
-    for name, options in CHOICES.items():
-        factors[name] = np.array(options)[heads[name].argmax(1).numpy()]
-    for (name, most), value in zip(DAMAGE.items(), heads["damage"].unbind(1), strict=True):
-        factors[name] = (value * most).clamp(0, most)
-    factors["night"] = factors["daylight"] < DARK
-    return factors
+def count_pixels(labels, world=rooms):
+    """Pixels that each object has in labels (n, 64, 64): (n, objects), in the order of the world's `OBJECTS`."""
+    first = len(world.SURFACES)
+    return torch.stack([(labels == first + i).sum((1, 2)) for i in range(len(world.OBJECTS))], 1)
 
 
 # -------------------------------------------------------------------------------------- numbers and intervals
@@ -533,18 +582,18 @@ def sample(generator, n, prior="uniform", seed=0, device="cpu", purpose="scores"
 
 
 def scores(generator, training, prior="uniform", n=5000, seed=0, held_out=20_000, instrument=None, device="cpu",
-           progress=True):  # fmt: skip
-    """All that a model card says of a generator of rooms, as a dict for JSON.
+           progress=True, world="rooms"):  # fmt: skip
+    """All that a model card says of a generator of rooms or faces, as a dict for JSON.
 
-    generator: in eval mode. training: the rooms it was trained on, uint8 (N, 64, 64, 3). n: samples. held_out:
-    real rooms that it was not trained on, at least 2 n. Pixels are compared for the first 1,000 samples only.
-    Distances have beside them the same number for real rooms and for an untrained generator. Takes some minutes
-    on a core, most of it for the features of the real rooms.
+    generator: in eval mode. training: the images it was trained on, uint8 (N, 64, 64, 3). n: samples. held_out:
+    real images that it was not trained on, at least 2 n. world: what it was trained on, unless `instrument` says.
+    Pixels are compared for the first 1,000 samples only. Distances have beside them the same number for real images
+    and for an untrained generator. Takes some minutes on a core, most of it for the features of the real images.
     """
     if held_out < 2 * n:
-        raise ValueError(f"held_out {held_out}: {n} samples need two sets of as many real rooms, {2 * n}")
-    instrument = instrument or load(device=device)
-    real = rooms.dataset(held_out, HELD_OUT, progress=progress)
+        raise ValueError(f"held_out {held_out}: {n} samples need two sets of as many real images, {2 * n}")
+    instrument = instrument or load(world, device)
+    real = instrument.schema.world.dataset(held_out, HELD_OUT, progress=progress)
     threshold = instrument.card["near_identical"]
     images = sample(generator, n, prior, seed, device)
     reading = instrument.read(images)
@@ -552,16 +601,6 @@ def scores(generator, training, prior="uniform", n=5000, seed=0, held_out=20_000
     blank = initialise(Generator(generator.width, generator.z_dim, generator.kernel_size), stream(seed, "untrained"))
     recalibrate(blank, prior, 1024, seed).to(device)
     nothing = instrument.features(sample(blank, n, prior, seed, device))
-
-    world = world_co_occurrence()
-    pairs = co_occurrence(reading.presence)
-    worst = (pairs - world).abs().triu(1).argmax().item()
-    first, second = (rooms.OBJECTS[i] for i in divmod(worst, len(rooms.OBJECTS)))
-    together = int((reading.presence[first] & reading.presence[second]).sum())
-    objects = {
-        name: numbers(rate) | {"world": round(world.diagonal()[i].item(), 5)}
-        for i, (name, rate) in enumerate(rates(reading.presence).items())
-    }
     spread, spread_real = diversity(reading.features, threshold), diversity(other, threshold)
     copied = {
         by: memorisation(images[:most], training, real.images, by, instrument)
@@ -571,14 +610,7 @@ def scores(generator, training, prior="uniform", n=5000, seed=0, held_out=20_000
         "samples": n,
         "seed": seed,
         "interval": "95 %",
-        "objects": objects,
-        "night": numbers(wilson(int(reading.factors["night"].sum()), n)) | {"world": rooms.NIGHT},
-        "together": {
-            "mean_difference": rounded((pairs - world).abs()[tuple(torch.triu_indices(*world.shape, 1))].mean().item()),
-            "largest": {"pair": [first, second]}
-            | numbers(wilson(together, n))
-            | {"world": rounded(world.flatten()[worst].item())},
-        },
+        **(_content_of_faces(reading) if instrument.schema is FACES else _content_of_rooms(reading)),
         "frechet": numbers(frechet_interval(reading.features, other))
         | {
             "space": "instrument's features, not FID",
@@ -606,6 +638,58 @@ def scores(generator, training, prior="uniform", n=5000, seed=0, held_out=20_000
     }
 
 
+def _content_of_rooms(reading):
+    """Rates of objects, alone and together, beside the world's."""
+    world = world_co_occurrence()
+    pairs = co_occurrence(reading.presence)
+    worst = (pairs - world).abs().triu(1).argmax().item()
+    first, second = (rooms.OBJECTS[i] for i in divmod(worst, len(rooms.OBJECTS)))
+    together = int((reading.presence[first] & reading.presence[second]).sum())
+    return {
+        "objects": {
+            name: numbers(rate) | {"world": round(world.diagonal()[i].item(), 5)}
+            for i, (name, rate) in enumerate(rates(reading.presence).items())
+        },
+        "night": numbers(wilson(int(reading.factors["night"].sum()), len(reading))) | {"world": rooms.NIGHT},
+        "together": {
+            "mean_difference": rounded((pairs - world).abs()[tuple(torch.triu_indices(*world.shape, 1))].mean().item()),
+            "largest": {"pair": [first, second]}
+            | numbers(wilson(together, len(reading)))
+            | {"world": rounded(world.flatten()[worst].item())},
+        },
+    }
+
+
+def _content_of_faces(reading):
+    """Rates of what can be named, and how widely what is continuous varies, beside the world's."""
+    kinds = faces.RATES["presentation"]
+    hair = {
+        style: sum(kinds[kind] * faces.HAIR_RATES[kind][style] for kind in kinds) for style in faces.HAIR_RATES["man"]
+    }
+    known = {"glasses": faces.GLASSES, "beard": faces.BEARD * kinds["man"], "face": 1.0}
+    found = {name: (reading.presence[name], {True: rate}) for name, rate in known.items()}
+    for name, expected in (faces.RATES | {"hair_style": hair}).items():
+        owner = FACES.owners.get(name)
+        counted = reading.presence[owner].numpy() if owner else slice(None)
+        found[name] = reading.factors[name][counted], expected
+    content = {}
+    for name, (values, expected) in found.items():
+        shares = {
+            option: numbers(wilson(int((values == option).sum()), len(values))) | {"world": rounded(rate)}
+            for option, rate in expected.items()
+        }
+        content[name] = shares[True] if True in shares else shares
+    spreads = {}
+    for name in FACES.scalars:
+        low, high = faces.RANGES[name]
+        spreads[name] = {
+            "mean": rounded(reading.factors[name].mean().item()),
+            "deviation": rounded(reading.factors[name].std().item()),
+            "world": rounded((high - low) / math.sqrt(12)),
+        }
+    return {"rates": content, "spreads": spreads}
+
+
 def numbers(estimate):
     """An Estimate for JSON."""
     return {name: rounded(value) for name, value in estimate._asdict().items()}
@@ -619,16 +703,18 @@ def rounded(value):
 def score(name, n=5000, seed=0, held_out=20_000, device="cpu", progress=True):
     """Writes `scores` of the weights called `name`, or in the folder of that path, into their card; returns them.
 
-    Raises MeasureError if they were not trained on rooms or have no card of their own.
+    Raises MeasureError if they were not trained on a drawn world or have no card of their own.
     """
     model = pretrained.load(name, device)
     card = next((f / "card.json" for f in (pretrained.WEIGHTS / name, Path(name)) if (f / "card.json").exists()), None)
     if card is None:
         raise MeasureError(f"{name} is a run and has no card: export it first, python -m dcgan_book.pretrained export")
-    if model.card["data"]["name"] != "rooms":
-        raise MeasureError(f"{name} was trained on {model.card['data']['name']}: only rooms can be scored")
-    training = rooms.dataset(model.card["data"]["images"], progress=progress).images
-    found = scores(model.generator, training, model.card["prior"], n, seed, held_out, device=device, progress=progress)
+    data = model.card["data"]
+    if data["name"] not in SCHEMAS:
+        raise MeasureError(f"{name} was trained on {data['name']}: only rooms and faces can be scored")
+    training = SCHEMAS[data["name"]].world.dataset(data["images"], progress=progress).images
+    found = scores(model.generator, training, model.card["prior"], n, seed, held_out, device=device,
+                   progress=progress, world=data["name"])  # fmt: skip
     command = f"python -m dcgan_book.measure {Path(name).name}"
     with atomic_write(card) as temporary:
         temporary.write_text(json.dumps(model.card | {"scores": {"command": command} | found}, indent=1) + "\n")
@@ -638,11 +724,11 @@ def score(name, n=5000, seed=0, held_out=20_000, device="cpu", progress=True):
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where there is nothing to score."""
     parser = argparse.ArgumentParser(
-        prog="python -m dcgan_book.measure", description="Write the scores of a generator of rooms into its card."
+        prog="python -m dcgan_book.measure", description="Write the scores of a generator of a drawn world into its card."
     )
     parser.add_argument("name", metavar="NAME", help="weights, or an exported folder")
     parser.add_argument("--samples", type=int, metavar="N", default=5000, help="default: 5000")
-    parser.add_argument("--held-out", type=int, metavar="N", default=20_000, help="real rooms (default: 20000)")
+    parser.add_argument("--held-out", type=int, metavar="N", default=20_000, help="real images (default: 20000)")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="default: 0")
     parser.add_argument("--device", default="cpu", help="default: cpu")
     options = parser.parse_args(arguments)

@@ -335,7 +335,7 @@ def test_an_object_that_was_painted_over_is_not_there(instrument, held_out, read
 
 
 def test_factors_are_close(reading, held_out):
-    for name in measure.SCALARS:
+    for name in measure.ROOMS.scalars:
         low, high = rooms.RANGES[name]
         errors = (reading.factors[name] - torch.from_numpy(held_out.factors[name])).abs() / (high - low)
         assert errors.mean() < 0.1, name
@@ -540,9 +540,9 @@ def test_scores_are_written_into_the_card(tmp_path):
 
 def test_scores_need_rooms_and_a_card(tmp_path):
     exported(tmp_path, data="celeba")
-    with pytest.raises(MeasureError, match="trained on celeba: only rooms"):
+    with pytest.raises(MeasureError, match="trained on celeba: only rooms and faces"):
         measure.score(str(tmp_path))
-    with pytest.raises(ValueError, match="two sets of as many real rooms"):
+    with pytest.raises(ValueError, match="two sets of as many real images"):
         measure.scores(Generator(4, 8), None, n=100, held_out=150)
 
 
