@@ -1,8 +1,9 @@
 """Arithmetic with latents: concepts as means of exemplars, A - B + C, neighbours, norms, directions.
 
-For chapter 5 (paper, section 6.3.2). Everything here is a function of tensors alone: latents lie along the last
-dimension, exemplars of a concept along the one before, and leading dimensions are so many sums at once. Latents to
-choose exemplars from come from `training.draw_z`; `walking.along` takes steps along a direction.
+For chapter 5 (paper, section 6.3.2). Latents lie along the last dimension, exemplars of a concept along the one
+before, and leading dimensions are so many sums at once. Latents to choose exemplars from come from `training.draw_z`,
+what is in their images an instrument says (`fits`), and whether a sum came out (`outcome`). `walking.along` takes
+steps along a direction.
 """
 
 import math
@@ -17,6 +18,8 @@ NOISE = 0.25  # of a neighbour, each number of z up or down, for the uniform pri
 SPREADS = {"uniform": 1 / math.sqrt(3), "normal": 1.0}  # standard deviation of a number of z
 NORMS = ("free", "matched", "projected")
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # that ridge regression chooses from
+KEPT = ("presentation", "glasses", "beard", "yaw", "smile")  # what a sum of faces should leave as it was in C
+TOLERANCE = {"yaw": 15.0, "smile": 0.25}  # degrees, and of the smile's range: a change that counts as none
 
 
 def concept(exemplars):
@@ -95,6 +98,50 @@ def pick(fits, n, times, generator=None):
     return found[order[:, :n]]
 
 
+def fits(reading, **facts):
+    """Which images have all of the facts, bool (n,).
+
+    Arguments: `reading`, a `measure.Reading`; `facts`, the name of an object, "face" or a factor to what it should be:
+    True or False, a choice, or a pair of lowest and highest.
+    """
+    good = torch.ones(len(reading), dtype=torch.bool)
+    for name, fact in facts.items():
+        value = _value(reading, name)
+        if isinstance(fact, tuple):
+            good &= (value >= fact[0]) & (value <= fact[1])
+        else:
+            good &= torch.as_tensor(value == fact)
+    return good
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of n sums, three bools (n,): whether the target `arrived`, everything else `stayed`, and the image
+    is `whole`, still a face or a room. `success` is all three."""
+
+    arrived: torch.Tensor
+    stayed: torch.Tensor
+    whole: torch.Tensor
+
+    @property
+    def success(self):
+        return self.arrived & self.stayed & self.whole
+
+
+def outcome(after, before, target, kept=KEPT, whole="face"):
+    """Scores n sums A - B + C, each beside its own C. Returns an `Outcome`.
+
+    Arguments: `after` and `before`, `measure.Reading`s of G(A - B + C) and of G(C); `target`, facts as `fits` takes
+    them; `kept`, names of what should be as before, the target aside, within `TOLERANCE`; `whole`, the object without
+    which an image is none of its kind.
+    """
+    stayed = torch.ones(len(after), dtype=torch.bool)
+    for name in (name for name in kept if name not in target):
+        now, then = _value(after, name), _value(before, name)
+        stayed &= (now - then).abs() <= TOLERANCE[name] if name in TOLERANCE else torch.as_tensor(now == then)
+    return Outcome(fits(after, **target), stayed, after.presence[whole])
+
+
 def turn(left, right):
     """The vector from faces that look left to faces that look right, (..., n, z_dim) each (paper: four and four).
 
@@ -135,6 +182,10 @@ def regress(z, values):
     r2 = 1 - ((targets - guesses) ** 2).sum() / ((targets - targets.mean()) ** 2).sum()
     model.fit(points, targets)
     return Regression(torch.from_numpy(model.coef_).float(), float(model.intercept_), float(r2))
+
+
+def _value(reading, name):
+    return reading.presence[name] if name in reading.presence else reading.factors[name]
 
 
 def _spread(prior):

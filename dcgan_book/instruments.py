@@ -216,7 +216,7 @@ def damage_faces(images, labels, other_images, other_labels, generator, untouche
     opened = [rows[share > MELTED[0]]]
 
     # Several faces laid over each other
-    rows = dice.some(0.12)
+    rows = dice.some(0.2)
     many = torch.randint(2, 5, (len(rows), 1), generator=generator)
     weights = dice.uniform(4 * len(rows), 1e-3, 1.0).log().neg().view(-1, 4) * (torch.arange(4) < many)
     weights = weights / weights.sum(1, keepdim=True)
@@ -480,7 +480,7 @@ def _other_face(seed):
 
 LESSONS = {
     "rooms": Lesson(rooms.dataset, _spoil_rooms, {"count": 30_000, "steps": 4000, "width": 24}),
-    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 4000, "width": 20}),
+    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 3000, "width": 16}),
 }
 
 
@@ -634,6 +634,8 @@ def _losses(logits, outputs, seen, targets, schema):
     """What the readings of damaged images cost, by name."""
     heads = schema.split(outputs)
     counted = ~seen.presence.isnan()
+    whole = counted.clone()  # the wholes count apart, as each is as much as all objects together
+    counted[:, len(schema.world.OBJECTS) :], whole[:, : len(schema.world.OBJECTS)] = False, False
     scrambled = ~seen.known & (seen.presence == 0).all(1)
     surfaces = F.log_softmax(logits[scrambled], 1)[:, : len(schema.world.SURFACES)].logsumexp(1)
     losses = {
@@ -646,6 +648,8 @@ def _losses(logits, outputs, seen, targets, schema):
         ),
         "damage": 0.5 * F.smooth_l1_loss(heads["damage"], seen.amounts, beta=0.1),
     }
+    if schema.wholes:
+        losses["whole"] = F.binary_cross_entropy_with_logits(heads["presence"][whole], seen.presence[whole])
     choices = []
     for name in schema.choices:
         there = seen.known
@@ -730,7 +734,7 @@ def main(arguments=None):
     parser.add_argument(
         "--rooms", "--faces", type=int, metavar="N", dest="count", help="to learn from (default: 30000, 20000)"
     )
-    parser.add_argument("--steps", type=int, metavar="N", default=4000, help="default: 4000")
+    parser.add_argument("--steps", type=int, metavar="N", help="default: 4000, for faces 3000")
     parser.add_argument("--batch", type=int, metavar="N", default=32, help="default: 32")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="default: 0")
     parser.add_argument("--rate", type=float, metavar="RATE", default=3e-3, help="default: 0.003")

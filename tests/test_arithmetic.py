@@ -9,7 +9,20 @@ import torch
 from sklearn.linear_model import RidgeCV
 
 from dcgan_book import arithmetic, walking
-from dcgan_book.arithmetic import combine, concept, neighbours, pick, pixels, random_like, regress, turn, with_norm
+from dcgan_book.arithmetic import (
+    combine,
+    concept,
+    fits,
+    neighbours,
+    outcome,
+    pick,
+    pixels,
+    random_like,
+    regress,
+    turn,
+    with_norm,
+)
+from dcgan_book.measure import Reading
 from dcgan_book.training import draw_z
 
 BOOK = Path(__file__).parent.parent / "book"
@@ -107,6 +120,42 @@ def test_exemplars_by_lot_fit_and_are_never_twice_in_a_set():
     assert set(chosen.flatten().tolist()) == set(fits.nonzero().flatten().tolist())
     with pytest.raises(ValueError, match="a concept takes 5"):
         pick(torch.tensor([True, False]), 5, 1)
+
+
+def reading(**values):
+    """A reading of four images with these values."""
+    presence = {"face": [True] * 4, "glasses": [False] * 4, "beard": [False] * 4}
+    factors = {"presentation": ["man"] * 4, "yaw": [0.0] * 4, "smile": [0.1] * 4}
+    for name, value in values.items():
+        (presence if name in presence else factors)[name] = value
+    return Reading(
+        {}, {name: torch.tensor(value) for name, value in presence.items()}, torch.zeros(4, 64, 64), torch.zeros(4, 1),
+        {name: np.array(value) if isinstance(value[0], str) else torch.tensor(value) for name, value in factors.items()},
+    )  # fmt: skip
+
+
+def test_facts_are_looked_up():
+    seen = reading(smile=[0.1, 0.5, 0.9, 0.8], glasses=[True, True, False, True], presentation=["man"] * 3 + ["woman"])
+    assert fits(seen).all()
+    assert fits(seen, smile=(0.5, 1)).tolist() == [False, True, True, True]
+    assert fits(seen, smile=(0.5, 1), glasses=True, presentation="man").tolist() == [False, True, False, False]
+    assert fits(seen, face=False).tolist() == [False] * 4
+
+
+def test_a_sum_is_scored_beside_its_c():
+    before = reading(yaw=[0.0, 30, 0, 0])
+    after = reading(smile=[0.9, 0.9, 0.3, 0.9], yaw=[10.0, 10, 0, 0], face=[True, True, True, False])
+    found = outcome(after, before, {"smile": (0.5, 1)})
+    assert found.arrived.tolist() == [True, True, False, True]
+    assert found.stayed.tolist() == [True, False, True, True]  # a turn by 20 degrees
+    assert found.whole.tolist() == [True, True, True, False]
+    assert found.success.tolist() == [True, False, False, False]
+    assert not outcome(reading(glasses=[True] * 4), before, {"smile": (0.5, 1)}).stayed.any()
+    assert outcome(reading(glasses=[True] * 4, smile=[0.3] * 4), before, {"glasses": True}).stayed.tolist() == [
+        True, False, True, True]  # fmt: skip
+    assert not outcome(reading(smile=[0.4] * 4), before, {"glasses": True}).stayed.any()
+    seen = outcome(reading(presentation=["woman"] * 4), before, {"glasses": False}, kept=("beard",), whole="glasses")
+    assert seen.stayed.all() and not seen.whole.any()
 
 
 def test_a_regression_finds_what_is_linear():

@@ -1,0 +1,185 @@
+"""What chapter 5 loads rather than computes: sums of one to ten exemplars, turn vectors, and sums of rooms.
+
+`python book/experiments/arithmetic.py` writes arithmetic.json, in about ten minutes on a core. All concepts are
+exemplars by lot among 4,000 samples, chosen by what the instrument says of them. `--sets 20` is for a trial.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from dcgan_book import arithmetic, measure, pretrained, training, walking
+from dcgan_book.training import stream
+
+HERE = Path(__file__).parent
+POOL = 4000
+SMILING, NEUTRAL = (0.7, 1.0), (0.0, 0.3)
+FACES = {  # name to A, B, C and the target
+    "smile": (
+        {"presentation": "woman", "smile": SMILING}, {"presentation": "woman", "smile": NEUTRAL},
+        {"presentation": "man", "smile": NEUTRAL}, {"smile": (0.5, 1.0)},
+    ),
+    "glasses": (
+        {"presentation": "man", "glasses": True}, {"presentation": "man", "glasses": False},
+        {"presentation": "woman", "glasses": False}, {"glasses": True},
+    ),
+}  # fmt: skip
+ROOMS = {
+    "window at night": (
+        {"window": True, "night": False}, {"window": False, "night": False}, {"window": False, "night": True},
+        {"window": True},
+    ),
+    "light with a window": (
+        {"window": False, "night": False}, {"window": False, "night": True}, {"window": True, "night": True},
+        {"night": False},
+    ),
+}  # fmt: skip
+KEPT_ROOMS = ("bed", "window", "night", "tv", "door")
+AHEAD, SIDEWAYS = (-8.0, 8.0), 25.0  # degrees
+LENGTHS = torch.linspace(-8, 8, 17)  # of steps along a direction, in z
+
+
+class World:
+    """A generator, its instrument, and a pool of samples that the instrument has read."""
+
+    def __init__(self, weights, instrument, whole):
+        trained = pretrained.load(weights)
+        self.generator, self.prior, self.whole = trained.generator, trained.card["prior"], whole
+        self.instrument = instrument if isinstance(instrument, measure.Instrument) else measure.load(instrument)
+        self.latents = training.draw_z(POOL, self.generator.z_dim, self.prior, stream(0, "pool of chapter 5"))
+        self.reading = self.read(self.latents)
+
+    @torch.no_grad()
+    def draw(self, z):
+        flat = z.reshape(-1, z.shape[-1])
+        return torch.cat([self.generator(part) for part in flat.split(200)])
+
+    def read(self, z):
+        return self.instrument.read(self.draw(z))
+
+    def exemplars(self, facts, n, sets, purpose):
+        """So many sets of n latents that have the facts, (sets, n, z_dim)."""
+        good = arithmetic.fits(self.reading, **({self.whole: True} | facts))
+        return self.latents[arithmetic.pick(good, n, sets, stream(0, purpose))]
+
+
+def rate(values):
+    return measure.numbers(measure.wilson(int(values.sum()), len(values)))
+
+
+def rates(found):
+    return {name: rate(getattr(found, name)) for name in ("success", "arrived", "stayed", "whole")}
+
+
+def by_number(world, sets):
+    """Each sum with one to ten exemplars and each handling of the norm."""
+    results = {}
+    for name, (*concepts, target) in FACES.items():
+        # ten by lot, of which the first n are taken: so n alone tells two rows of the table apart
+        tens = [world.exemplars(facts, 10, sets, f"{name} {i}") for i, facts in enumerate(concepts)]
+        for n in range(1, 11):
+            a, b, c = (ten[:, :n] for ten in tens)
+            for norm in arithmetic.NORMS[: 3 if world.prior == "uniform" else 2]:
+                z = arithmetic.combine(a, b, c, norm, world.prior)
+                before = world.read(arithmetic.with_norm(arithmetic.concept(c), norm, world.prior))
+                found = arithmetic.outcome(world.read(z), before, target)
+                length = z.norm(dim=1).mean().item()
+                results[f"{name}, {n}, {norm}"] = rates(found) | {"length": measure.rounded(length)}
+    return results
+
+
+def along(world, directions, faces):
+    """Yaw on the way along unit directions (k, z_dim) from faces (m, z_dim): how well a line describes it, and range.
+
+    Degrees for a step of 1 in z and R2 are of lines with an intercept for each face, where it is still a face. The
+    range is that of the mean yaw between the ends up to which nine of ten are faces. `kept` is the share of faces at
+    those ends whose presentation, glasses and beard are as at the start.
+    """
+    rows = []
+    for direction in directions:
+        seen = world.read(walking.along(faces, direction, LENGTHS))
+        shape = (len(faces), len(LENGTHS))
+        yaw, whole = seen.factors["yaw"].double().view(shape), seen.presence["face"].view(shape)
+        x = LENGTHS.double().expand(shape)
+        centre = lambda v: torch.where(whole, v - (v * whole).sum(1, True) / whole.sum(1, True), 0)  # noqa: B023, E731
+        cx, cy = centre(x), centre(yaw)
+        slope = (cx * cy).sum() / cx.square().sum()
+        r2 = 1 - (cy - slope * cx).square().sum() / cy.square().sum()
+        good, middle = whole.double().mean(0) >= 0.9, len(LENGTHS) // 2
+        first = middle - int(good[:middle].flip(0).long().cumprod(0).sum())
+        last = middle + int(good[middle + 1 :].long().cumprod(0).sum())
+        means = (yaw * whole).sum(0) / whole.sum(0).clamp(min=1)
+        kept = torch.ones(len(faces), 2, dtype=torch.bool)
+        for name in ("glasses", "beard", "presentation"):
+            values = seen.presence.get(name)
+            values = torch.as_tensor(seen.factors[name] == "man") if values is None else values
+            values = values.view(shape)
+            kept &= values[:, [first, last]] == values[:, [middle]]
+        rows.append({
+            "slope": slope.item(), "r2": r2.item(), "low": means[first : last + 1].min().item(),
+            "high": means[first : last + 1].max().item(), "first": LENGTHS[first].item(), "last": LENGTHS[last].item(),
+            "kept": kept.double().mean().item(), "yaw": means.tolist(), "faces": whole.double().mean(0).tolist(),
+        })  # fmt: skip
+    return rows
+
+
+def turns(world, repeats, count=40):
+    """Turn vectors of four and of forty faces for each side, and of a ridge regression on the pool; a random one."""
+    faces = world.exemplars({"yaw": AHEAD}, count, 1, "ahead")[0]
+    unit = lambda v: torch.nn.functional.normalize(v, dim=-1)  # noqa: E731
+    directions = {}
+    for n in (4, 40):
+        left, right = (world.exemplars({"yaw": bounds}, n, repeats, f"{n} {side}") for side, bounds in
+                       (("left", (-45.0, -SIDEWAYS)), ("right", (SIDEWAYS, 45.0))))  # fmt: skip
+        directions[f"{n} and {n}"] = unit(arithmetic.turn(left, right))
+    ridge = arithmetic.regress(world.latents, world.reading.factors["yaw"])
+    directions["ridge"] = unit(ridge.direction)[None]
+    directions["random"] = unit(torch.randn(repeats, world.latents.shape[1], generator=stream(0, "random turns")))
+    results = {"lengths": LENGTHS.tolist(), "ridge_r2_on_z": measure.rounded(ridge.r2), "faces": count}
+    for name, some in directions.items():
+        rows = along(world, some, faces)
+        numbers = {key: measure.numbers(measure.bootstrap([row[key] for row in rows]))
+                   for key in ("slope", "r2", "low", "high", "kept")}  # fmt: skip
+        numbers |= {key: [measure.rounded(sum(row[key][i] for row in rows) / len(rows)) for i in range(len(LENGTHS))]
+                    for key in ("yaw", "faces")}  # fmt: skip
+        cosine = (some @ directions["ridge"][0]).mean().item()
+        results[name] = numbers | {"vectors": len(rows), "cosine_with_ridge": measure.rounded(cosine)}
+    return results
+
+
+def in_rooms(world, sets, n=3):
+    """Sums of rooms with their controls."""
+    results = {}
+    for name, (*concepts, target) in ROOMS.items():
+        a, b, c = (world.exemplars(facts, n, sets, f"{name} {i}") for i, facts in enumerate(concepts))
+        middle, step = arithmetic.concept(c), arithmetic.concept(a) - arithmetic.concept(b)
+        before = world.read(middle)
+        images = [world.draw(some).unflatten(0, (sets, n)) for some in (a, b, c)]
+        results[name] = {
+            way: rates(arithmetic.outcome(seen, before, target, KEPT_ROOMS, "bed")) for way, seen in {
+                "sum": world.read(middle + step), "C itself": before,
+                "random": world.read(middle + arithmetic.random_like(step, stream(0, f"{name} random"))),
+                "pixels": world.instrument.read(arithmetic.pixels(*images)),
+            }.items()
+        }  # fmt: skip
+    return results
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sets", type=int, default=300, help="sums of a kind (default: 300)")
+    parser.add_argument("--faces", default="faces", help="the generator of faces: its name, or a run's folder")
+    parser.add_argument("--instrument", default="faces", help="the instrument for faces: its name or folder")
+    parser.add_argument("--out", default=HERE / "arithmetic.json")
+    options = parser.parse_args(arguments)
+    faces = World(options.faces, options.instrument, "face")
+    results = {"sets": options.sets, "pool": POOL, "number": {"uniform": by_number(faces, 2 * options.sets // 3)}}
+    results["turn"] = turns(faces, max(2, options.sets // 15))
+    results["rooms"] = in_rooms(World("rooms", "rooms", "bed"), options.sets)
+    Path(options.out).write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
