@@ -88,6 +88,27 @@ def grid(images, columns=8, labels=None, notes=None):
     return fig
 
 
+def arithmetic(exemplars, nine, pixels, names):
+    """A sum of concepts as the paper lays it out: exemplars and their mean's image, the sum among its neighbours.
+
+    exemplars: for A, B and C images (k + 1, 3, h, w), the last of the mean latent. nine: (9, 3, h, w), the sum in the
+    middle. pixels: (3, h, w), the same sum of pixels. names: of the three concepts. All images are in [-1, 1].
+    """
+    each = len(exemplars[0])
+    parts = [np.concatenate([sheet(some, each) for some in exemplars]), sheet(nine, 3), sheet(pixels[None], 1)]
+    high, wide = parts[0].shape[0], sum(part.shape[1] for part in parts)
+    fig, axes = plt.subplots(1, 3, figsize=(TILE * wide / 64 + 0.9, TILE * high / 64 + 0.3),
+                             width_ratios=[part.shape[1] for part in parts], layout="constrained")  # fmt: skip
+    for ax, part, title in zip(axes, parts, ("exemplars, and the image of their mean", "A − B + C, neighbours",
+                                             "pixels"), strict=True):  # fmt: skip
+        _picture(ax, part)
+        ax.set_title(title, fontsize=9)
+    for i, (sign, name) in enumerate(zip(("", "− ", "+ "), names, strict=True)):
+        axes[0].text(-4, (i + 0.5) * high / 3, f"{sign}{name}".replace(" ", "\n", 2 if sign else 1), ha="right",
+                     va="center", fontsize=8)  # fmt: skip
+    return fig
+
+
 def training_curves(log, fig=None):
     """Losses of both networks, and what D believes, over the steps.
 

@@ -2,9 +2,12 @@
 
 `python book/experiments/blind.py` writes blind.png, eight tiles across. blind.json holds what was seen in them, by
 their numbers, row by row from 0: who smiles, who wears glasses, who looks like a woman, and what is no face any more.
-It was written from the enlarged sheet, and committed before `kinds` was asked.
+It was written from the enlarged sheet, and committed before `kinds` was asked: `blind.py unblind` writes
+blind-key.json, a pair of sum and way for each tile.
 """
 
+import json
+import sys
 from pathlib import Path
 
 import torch
@@ -50,6 +53,9 @@ def tiles():
 
 
 def main():
+    if sys.argv[1:] == ["unblind"]:
+        (HERE / "blind-key.json").write_text(json.dumps(kinds()) + "\n")
+        return
     Image.fromarray(figures.sheet(tiles(), 8)).save(HERE / "blind.png", optimize=True)
 
 
