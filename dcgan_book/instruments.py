@@ -144,7 +144,7 @@ def damage(images, labels, generator, untouched=0.25):
     images[rows], labels[rows] = _warp(images[rows], labels[rows], warp[rows] * DAMAGE["warp"], generator)
 
     # A few lose all structure
-    scrambled = dice.some(0.04)
+    scrambled = dice.some(0.06)
     images[scrambled], labels[scrambled] = _scramble(images[scrambled], generator), UNKNOWN
 
     images, amounts = spoil(images, dice)
@@ -418,17 +418,24 @@ def _warp(images, labels, amount, generator, grids=((5, 0.8), (13, 0.3))):
 
 
 def _scramble(images, generator):
-    """Rooms without their structure: random phases for the first half, shuffled 8x8 blocks for the rest."""
+    """Images without what is in them, each in a way of its own: the phases of its waves are random, its 8x8 blocks are
+    shuffled, or only a colour is left, with random spots, as networks draw that have learned nothing."""
     n, size = len(images), rooms.SIZE
-    half = n // 2
-    phase = torch.from_numpy(np.fft.rfft2(torch.randn(half, 1, size, size, generator=generator).numpy()))
-    spectrum = torch.from_numpy(np.abs(np.fft.rfft2(images[:half].numpy())))  # NumPy's takes no images, too
-    noise = np.fft.irfft2((spectrum * phase / phase.abs().clamp(min=1e-6)).numpy(), s=(size, size))
-    noise = torch.from_numpy(noise).to(images)
-    blocks = images[half:].view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, 64, 8, 8)
-    order = torch.rand(n - half, 64, generator=generator).argsort(1)[:, None, :, None, None].expand_as(blocks)
+    phase = np.fft.rfft2(torch.randn(n, 1, size, size, generator=generator).numpy())  # PyTorch's fails without images
+    waves = np.abs(np.fft.rfft2(images.numpy())) * phase / np.maximum(np.abs(phase), 1e-6)
+    noise = torch.from_numpy(np.fft.irfft2(waves, s=(size, size))).to(images)
+
+    blocks = images.view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, 64, 8, 8)
+    order = torch.rand(n, 64, generator=generator).argsort(1)[:, None, :, None, None].expand_as(blocks)
     shuffled = blocks.gather(2, order).view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, size, size)
-    return torch.cat([noise, shuffled])
+
+    spots = images.mean((2, 3), keepdim=True) * torch.rand(n, 1, 1, 1, generator=generator)
+    for cells in (4, 16, 64):
+        field = torch.randn(n, 3, cells, cells, generator=generator) * torch.rand(n, 1, 1, 1, generator=generator)
+        spots = spots + 0.25 * F.interpolate(field, size=size, mode="bilinear", align_corners=False)
+
+    way = torch.randint(3, (n,), generator=generator)[:, None, None, None]
+    return torch.where(way == 0, noise, torch.where(way == 1, shuffled, spots))
 
 
 # ---------------------------------------------------------------------------------------------- training it
