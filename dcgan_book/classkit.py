@@ -1,16 +1,308 @@
-"""The class kit: checks that refuse wrong answers, student copies, and the book of solutions."""
+"""The class kit: student copies, the book of solutions, slides, and checks that refuse wrong answers.
+
+`python -m dcgan_book.classkit students class/` writes the chapters with empty answers, `solutions class/solutions` with
+all answers open, `slides slides` one offline HTML file a chapter. Cells say by their tags what they are: `solution`, a
+right answer; `check`, what tells right from wrong; `wrong`, wrong answers that the check has to refuse (see `refuses`).
+"""
+
+import argparse
+import ast
+import copy
+import html
+import re
+import shutil
+import sys
+from importlib import resources
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parent.parent
+BOOK = ROOT / "book"
+BUILT = ROOT / "_build" / "jupyter_execute" / "book"  # where a build leaves the notebooks that it has run
+FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$", re.M)
+ROLE = re.compile(r"\{([\w:]+)\}`([^`]*)`")
+GLUED = "application/papermill.record/"
+EMPTY = "# Your answer. The check below asks for: {}\n"
+
+
+class ClasskitError(ValueError):
+    """What cannot be written, and what to do; one line."""
+
+
+def chapters():
+    """The files of the book's chapters, in order."""
+    return sorted(BOOK.glob("0*.ipynb"))
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+# ------------------------------------------------------------------------------------------------- exercises
 
 
 def refuses(check, *wrong):
     """Tries wrong answers on an exercise's check; AssertionError for one that it accepts.
 
-    check: a function of an answer that raises where the answer is wrong. Every check of the book is tried so, next to
-    the right answer that its chapter gives.
+    check: a function of an answer that raises AssertionError, with a message, where the answer is wrong. Every check
+    of the book is tried so, next to the right answer that its chapter gives.
     """
     for i, answer in enumerate(wrong):
         try:
             check(answer)
-        except Exception as refusal:
-            assert isinstance(refusal, AssertionError) and str(refusal), f"wrong answer {i}: {refusal!r} helps nobody"
+        except AssertionError as refusal:
+            if not str(refusal):
+                raise AssertionError(f"{check.__name__} refuses wrong answer {i} without a word") from refusal
         else:
             raise AssertionError(f"{check.__name__} accepts wrong answer {i}")
+
+
+def exercises(notebook):
+    """The titles of a notebook's exercises, each with its line of minutes, difficulty and kind."""
+    found = []
+    for cell in notebook.cells:
+        for match in FENCE.finditer(cell.source if cell.cell_type == "markdown" else ""):
+            if match["title"].startswith("Exercise"):
+                line = re.search(r"^\*(?P<minutes>[^,*]+), (?P<difficulty>\w+), (?P<kind>[\w ]+)\.\*", match["body"], re.M)
+                found.append((match["title"].removeprefix("Exercise: "), line and line.groupdict()))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ notebooks
+
+
+def students(notebook):
+    """A copy of a notebook with the answers taken out.
+
+    Solutions in the text go, cells tagged `solution` keep one line that says which names their check asks for, and a
+    check that fails does not stop what follows. Wrong answers and the ledger, which only the book needs, go too.
+    """
+    notebook = _plain(notebook, _closed)
+    checks = "".join(cell.source for cell in notebook.cells if "check" in tags(cell))
+    for cell in notebook.cells:
+        if "solution" in tags(cell):
+            names = [name for name in _names(cell.source) if re.search(rf"\b{name}\b", checks)]
+            cell.source = EMPTY.format(", ".join(names))
+            cell.metadata.tags = ["answer"]
+        elif "check" in tags(cell):
+            cell.metadata.tags = ["check", "raises-exception"]
+    return notebook
+
+
+def solutions(notebook):
+    """A copy of a notebook with every solution open, below its exercise."""
+    notebook = _plain(notebook, _opened)
+    for cell in notebook.cells:
+        cell.metadata["tags"] = sorted(tags(cell) - {"hide-cell"})
+    return notebook
+
+
+def _plain(notebook, solution):
+    """A copy whose text needs no MyST: exercises are headings, `solution` writes what their dropdowns hold."""
+    notebook = copy.deepcopy(notebook)
+    notebook.cells = [cell for cell in notebook.cells if "wrong" not in tags(cell) and "ledger.write(" not in cell.source]
+    values = glued(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            text = FENCE.sub(lambda match: _block(match, solution), cell.source)
+            cell.source = ROLE.sub(lambda match: _role(match, values), text)
+        else:
+            cell.outputs, cell.execution_count = [], None
+            if "remove-cell" in tags(cell):  # numbers for the pages' text
+                cell.metadata["jupyter"] = {"source_hidden": True}
+    return notebook
+
+
+def _block(match, solution):
+    body = FENCE.sub(lambda inner: solution(inner) if inner["kind"] == "dropdown" else inner[0], match["body"])
+    if match["kind"] == "dropdown":
+        return solution(match)
+    if match["kind"] != "admonition":
+        return "" if match["kind"].startswith("foot") else match[0]
+    body = re.sub(r"\A(:[\w-]+:.*\n)+\n*", "", body)
+    return f"#### {match['title']}\n\n{body.strip()}"
+
+
+def _closed(match):
+    return ""
+
+
+def _opened(match):
+    return f"**{match['title']}**\n\n{match['body'].strip()}\n"
+
+
+def _names(source):
+    """The names that a cell defines at its outermost level: functions first."""
+    body = ast.parse(source).body
+    names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    names += [target.id for node in body if isinstance(node, ast.Assign) for target in node.targets
+              if isinstance(target, ast.Name) and target.id != "_"]  # fmt: skip
+    return list(dict.fromkeys(names))
+
+
+# ----------------------------------------------------------------------------------------------------- text
+
+
+def glued(notebook):
+    """What the cells of a notebook that was run have glued: name to str; empty for one without outputs."""
+    values = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
+            text = output.get("data", {}).get(GLUED + "text/plain")
+            if text is not None:
+                values[name.removeprefix(GLUED)] = text
+    return values
+
+
+def _role(match, values):
+    """A role of MyST in plain Markdown."""
+    role, text = match.groups()
+    shown, _, target = text.rpartition(" <")
+    if role == "glue:text":
+        name, _, form = text.partition(":")
+        return _formatted(values.get(name, "…"), form)
+    if role == "doc":
+        page = target.rstrip(">") if shown else text
+        return f"[{shown or page}]({page}.ipynb)"
+    if role.startswith("foot"):
+        return ""
+    return shown or text
+
+
+def _formatted(value, form):
+    try:
+        return format(ast.literal_eval(value), form)
+    except (ValueError, SyntaxError):
+        return value.strip("'")
+
+
+# --------------------------------------------------------------------------------------------------- slides
+
+SLIDES = """{%- extends 'reveal/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block footer_js -%}
+<script>{{ resources.scripts }}</script>
+<script>Reveal.initialize({plugins: [RevealNotes], width: 1280, height: 720, margin: 0.03, slideNumber: "c/t", hash: true})</script>
+</html>
+{%- endblock -%}
+"""
+LOOK = """
+.reveal { font-size: 24px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; } .reveal h1 { font-size: 2em; } .reveal h2 { font-size: 1.6em; } .reveal h3 { font-size: 1.2em; }
+.reveal img { max-height: 470px !important; max-width: 100%; background: white; } .jp-OutputPrompt, .jp-InputPrompt { display: none; }
+.reveal section { text-align: left; } .reveal pre { box-shadow: none; width: 100%; font-size: 16px; line-height: 1.25; }
+.jp-OutputArea-output { text-align: center; } .caption { font-size: 20px; } .reveal figure { margin: 0; }
+"""
+
+
+def slides(notebook, title):
+    """One HTML file with the slides of a notebook that was run, for a browser without network. Returns a str.
+
+    A cell's `slideshow` metadata says what it is, as in Jupyter. Where it says nothing: a heading opens a slide and a
+    figure, with its caption, is one; so is an exercise, and a cell tagged `derived`. All other text goes to the
+    speaker's notes (press S), all other code is left out. Raises ClasskitError for a notebook without outputs.
+    """
+    if not any(cell.get("outputs") for cell in notebook.cells):
+        raise ClasskitError("slides show what cells have put out: build the book first, then run this again")
+    from nbconvert.exporters import SlidesExporter
+
+    exporter = SlidesExporter(raw_template=SLIDES, exclude_input_prompt=True, exclude_output_prompt=True, reveal_number="c/t")
+    notebook = nbformat.v4.new_notebook(cells=list(_slides(notebook)), metadata={"title": title})
+    files = resources.files("sphinx_revealjs") / "_static" / "revealjs"
+    scripts = [(files / name).read_text(encoding="utf-8") for name in ("dist/reveal.js", "plugin/notes/notes.js")]
+    page, _ = exporter.from_notebook_node(notebook, {"scripts": "\n".join(scripts)})
+    styles = [(files / "dist" / name).read_text(encoding="utf-8") for name in ("reset.css", "reveal.css", "theme/white.css")]
+    style = re.sub(r"@import[^;]*;|@font-face\s*{[^}]*}", "", "\n".join(styles) + LOOK)
+    page = re.sub(r"<link [^>]*/dist/reveal\.css[^>]*>", "", page)
+    return re.sub(r"<link [^>]*/dist/theme/[^>]*>", lambda _: f"<style>{style}</style>", page)
+
+
+def _slides(notebook):
+    """The cells of the slides, each with its slide type."""
+    values = glued(notebook)
+    for cell in notebook.cells:
+        given = cell.metadata.get("slideshow", {}).get("slide_type")
+        if cell.cell_type == "markdown":
+            for kind, text in _talk(cell.source):
+                yield _typed(nbformat.v4.new_markdown_cell(_math(ROLE.sub(lambda match: _role(match, values), text))), given or kind)
+        elif figure := cell.metadata.get("mystnb", {}).get("figure"):
+            says = html.escape(cell.metadata["mystnb"].get("image", {}).get("alt", ""))
+            pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+            shown = [f'<img src="data:image/png;base64,{picture.strip()}" alt="{says}">' for picture in pictures]
+            text = "\n".join([*shown, f'<p class="caption">{figure["caption"]}</p>'])
+            yield _typed(nbformat.v4.new_markdown_cell(text), given or "subslide")
+        elif given not in (None, "skip") or "derived" in tags(cell):
+            yield _typed(cell, given or "subslide")
+
+
+def _typed(cell, kind):
+    cell = copy.deepcopy(cell)
+    cell.metadata = {"slideshow": {"slide_type": kind}}
+    return cell
+
+
+def _talk(text):
+    """(slide type, text) of the parts of a text: headings, exercises without their solutions, and notes between."""
+    at = 0
+    for match in re.finditer(FENCE.pattern + r"|^#{1,3} .*$", text, re.M):
+        if text[at : match.start()].strip():
+            yield "notes", text[at : match.start()]
+        at = match.end()
+        if match["fence"] is None:
+            yield "slide", match[0]
+        elif match["kind"] == "admonition":
+            yield "subslide", _block(match, _closed)
+    if text[at:].strip():
+        yield "notes", text[at:]
+
+
+def _math(text):
+    from latex2mathml.converter import convert
+
+    text = re.sub(r"\$\$(.+?)\$\$( \([\w-]+\))?", lambda match: convert(match[1].strip(), display="block"), text, flags=re.S)
+    return re.sub(r"(?<![\\$])\$([^$\n]+)\$", lambda match: convert(match[1]), text)
+
+
+# --------------------------------------------------------------------------------------------- command line
+
+
+def main(arguments=None):
+    """`students DIR`, `solutions DIR` or `slides DIR`; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m dcgan_book.classkit", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("students", "solutions", "slides"))
+    parser.add_argument("to", type=Path, help="the folder to write to; files of the same name are replaced")
+    chosen = parser.parse_args(arguments)
+    try:
+        for path in chapters():
+            print(write(chosen.what, path, chosen.to))
+    except ClasskitError as error:
+        sys.exit(f"classkit: {error}")
+
+
+def write(what, path, to):
+    """Writes the copy or the slides of one chapter to the folder `to`. Returns the new file's path."""
+    if path.resolve().parent == to.resolve():
+        raise ClasskitError(f"{to} holds the chapters themselves: name another folder")
+    to.mkdir(parents=True, exist_ok=True)
+    built = BUILT / path.name
+    source = built if built.exists() and (what == "slides" or _same(built, path)) else path
+    notebook = nbformat.read(source, as_version=4)
+    if what == "slides":
+        target = to / f"{path.stem}.html"
+        target.write_text(slides(notebook, path.stem), encoding="utf-8")
+        return target
+    nbformat.write((students if what == "students" else solutions)(notebook), to / path.name)
+    shutil.copytree(BOOK / "experiments", to / "experiments", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    return to / path.name
+
+
+def _same(built, path):
+    """Whether what was built is what the chapter says today."""
+    sources = [[cell.source for cell in nbformat.read(file, as_version=4).cells] for file in (built, path)]
+    return sources[0] == sources[1]
+
+
+if __name__ == "__main__":
+    main()

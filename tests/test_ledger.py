@@ -69,6 +69,12 @@ def test_other_claims_are_stale_and_two_equal_ones_refused(tmp_path):
             ledger.write("02-walking", rows, tmp_path)
 
 
+def test_every_section_has_its_table():
+    said = re.findall(r"^```\{claims\} (\S+)$", (BOOK / "claims.md").read_text(encoding="utf-8"), re.M)
+    assert len(said) == len(set(said))
+    assert {row.section for rows in ledger.load_all().values() for row in rows} <= set(said)
+
+
 def cells(chapter):
     notebook = json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))
     return [(cell, "".join(cell["source"])) for cell in notebook["cells"]]

@@ -1,4 +1,4 @@
-"""Small runs side by side for chapter 1: the paper's recipe, each remedy, and three faults.
+"""Small runs side by side for chapter 1 and the failure zoo: the paper's recipe, each remedy, and four faults.
 
 `python book/experiments/recipes.py` trains every recipe with every seed (about five minutes each on one core) and
 writes one JSON and one PNG a run beside itself; what is there already is kept. The chapter draws them.
@@ -6,6 +6,7 @@ writes one JSON and one PNG a run beside itself; what is there already is kept. 
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from dcgan_book import figures, rooms, training
 from dcgan_book.measure import frechet
 from dcgan_book.models import Discriminator, Generator, initialise
+from dcgan_book.training import cross_entropy, gan_step
 
 FOLDER = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -28,6 +30,7 @@ RECIPES = {  # by the name of their files: the name in the figure, and what they
     "labels": ("one-sided labels 0.9", {"label_smoothing": 0.1}),
     "half-rate": ("half D's rate", {"lr_d": 1e-4}),
 }
+G_TWICE = "g-twice"  # for the zoo alone, with one seed
 SAMPLES = 2000
 
 
@@ -35,13 +38,14 @@ def main():
     training_rooms = rooms.dataset(20_000).images
     held_out = thumbnails(training.to_batch(rooms.dataset(2 * SAMPLES, seed=1_000_000).images))
     floor = frechet(held_out[:SAMPLES], held_out[SAMPLES:])
-    for seed in SEEDS:
-        for slug, (name, changes) in RECIPES.items():
-            path = FOLDER / f"{slug}-{seed}"
-            if path.with_suffix(".json").exists():
-                continue
+    wanted = [(f"{slug}-{seed}", slug, seed) for seed in SEEDS for slug in RECIPES] + [(G_TWICE, G_TWICE, 0)]
+    for file, slug, seed in wanted:
+        name, changes = RECIPES.get(slug, ("G twice a step", {}))
+        path = FOLDER / file
+        if not path.with_suffix(".json").exists():
             config = training.TrainConfig(**BASE | changes, seed=seed)
-            run = training.train(config, training_rooms, models=faulty(config) if slug == "batchnorm" else None)
+            with mock.patch.object(training, "gan_step", g_twice if slug == G_TWICE else gan_step):
+                run = training.train(config, training_rooms, models=faulty(config) if slug == "batchnorm" else None)
             random = training.stream(seed, "judged")
             z = training.draw_z(SAMPLES, config.z_dim, config.prior, random)
             result = {"name": name, "seed": seed, "config": BASE | changes, "floor": floor}
@@ -55,6 +59,17 @@ def main():
             result["log"] = [{k: record[k] for k in ("step", "d_loss", "g_loss", "d_real", "d_fake")} for record in run.log]
             Image.fromarray(np.concatenate(tiles)).save(path.with_suffix(".png"), optimize=True)
             path.with_suffix(".json").write_text(json.dumps(result) + "\n")
+
+
+def g_twice(generator, discriminator, optimiser_g, optimiser_d, real, z, *how):
+    """A step in which G moves twice for D's once."""
+    losses = gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, *how)
+    discriminator.requires_grad_(False)
+    optimiser_g.zero_grad()
+    cross_entropy(discriminator(generator(-z)), 1).backward()  # latents of the same prior
+    optimiser_g.step()
+    discriminator.requires_grad_(True)
+    return losses
 
 
 def faulty(config):

@@ -38,8 +38,8 @@ class Claims(FromLedger):
         table = ["| claim, and its test | here | control | verdict |", "|---|---|---|---|"]
         for chapter, row in self.rows():
             if row.section == self.arguments[0]:
-                link = f"[{row.claim}]({chapter}.ipynb#{row.where})"
-                cells = f"{link}. {row.test}", row.value, row.control, f"{SIGNS[row.verdict]} {row.verdict}"
+                claim = row.claim[0].upper() + row.claim[1:]
+                cells = f"[{claim}]({chapter}.ipynb#{row.where}). *Test:* {row.test}.", row.value, row.control, f"{SIGNS[row.verdict]} {row.verdict}"
                 table.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         if len(table) == 2:
             return [nodes.paragraph("", "No chapter has written a claim of this section yet.")]
@@ -55,6 +55,8 @@ class Summary(FromLedger):
         counts = {}
         for _, row in self.rows():
             counts.setdefault(row.section, Counter())[row.verdict] += 1
+        if not counts:
+            return []
         counts = dict(sorted(counts.items()))
         path = Path(self.env.doctreedir) / "claims.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +66,10 @@ class Summary(FromLedger):
         total = sum(counts.values(), Counter())
         image = nodes.image(uri="/" + Path(os.path.relpath(path, self.env.srcdir)).as_posix(),
                             alt=f"Bars that count claims by verdict, one bar for each section. {said}.")
-        text = (f"Every claim that this book tests, by the section of the paper that makes it. Of {sum(total.values())}, "
-                + ", ".join(f"{total[verdict]} {plural}" for verdict, plural in
-                            zip(ledger.VERDICTS, ("hold", "hold in part", "do not hold here", "cannot be tested here"), strict=True))
-                + ". Each is a line of {doc}`claims`.")
+        plural = [verdict.replace("holds", "hold").replace("does", "do") for verdict in ledger.VERDICTS]
+        parts = [f"{total[verdict]} {words}" for verdict, words in zip(ledger.VERDICTS, plural, strict=True) if total[verdict]]
+        text = (f"Every claim that this book tests, by the section that makes it. Of {sum(total.values())}, "
+                f"{', '.join(parts)}. Each is a line of {{doc}}`claims`.")
         caption = nodes.caption()
         for paragraph in self.parse(text, nodes.container()).children:
             caption += paragraph.children

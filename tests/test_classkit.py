@@ -1,0 +1,152 @@
+"""The class kit: what students get, what teachers get, and that every check tells right from wrong."""
+
+import ast
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from dcgan_book import classkit
+
+CHAPTERS = classkit.chapters()
+EXERCISE = """Some text with {glue:text}`share:.0%` and {doc}`02-walking`.
+
+````{admonition} Exercise: double
+:class: tip
+
+*5 minutes, easy, coding.* Write `double(x)`.
+
+```{dropdown} Solution
+Twice x is the SECRET.
+
+    x + x
+```
+````
+
+After it, $x^2$."""
+GLUE = {"scrapbook": {"name": "application/papermill.record/share", "mime_prefix": "application/papermill.record/"}}
+
+
+def small():
+    """A chapter in small: text, a figure, an exercise with its check, wrong answers, the ledger."""
+    picture = new_output("display_data", {"image/png": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="})
+    glued = new_output("display_data", {"application/papermill.record/text/plain": "0.25"}, metadata=GLUE)
+    cells = [
+        new_markdown_cell("# Title\n\nOpening words."),
+        new_code_cell("x = 2", metadata={"tags": ["remove-cell"]}, outputs=[glued]),
+        new_code_cell("x", metadata={"mystnb": {"figure": {"caption": "A caption", "name": "fig-x"}}}, outputs=[picture]),
+        new_markdown_cell(EXERCISE),
+        new_code_cell("def double(x):\n    return x + x\n\n\nunused = 1", metadata={"tags": ["solution", "hide-cell"]}),
+        new_code_cell("def check_double(double):\n    assert double(3) == 6, 'not twice'\n\n\ncheck_double(double)",
+                      metadata={"tags": ["check"]}),
+        new_code_cell("from dcgan_book import classkit\nclasskit.refuses(check_double, lambda x: x)",
+                      metadata={"tags": ["remove-cell", "wrong"]}),
+        new_code_cell('ledger.write("00", [])', metadata={"tags": ["remove-cell"]}),
+        new_code_cell("after = x + 1"),
+    ]  # fmt: skip
+    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+
+
+def run_under_nbval(notebook, folder):
+    nbformat.write(notebook, folder / "copy.ipynb")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", folder / "copy.ipynb",
+               "-c", "/dev/null", "--rootdir", folder]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_students_get_exercises_without_answers(tmp_path):
+    copy = classkit.students(small())
+    text = "\n".join(cell.source for cell in copy.cells)
+    assert "SECRET" not in text and "x + x" not in text and "refuses" not in text and "ledger" not in text
+    assert "#### Exercise: double" in text and "with 25% and [02-walking](02-walking.ipynb)" in text and "After it" in text
+    assert [cell.source for cell in copy.cells if "answer" in classkit.tags(cell)] == [classkit.EMPTY.format("double")]
+    assert all(not cell.outputs for cell in copy.cells if cell.cell_type == "code")
+    done = run_under_nbval(copy, tmp_path)
+    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout  # the check fails and nothing stops
+
+
+def test_a_student_with_a_right_answer_passes_and_a_wrong_one_does_not(tmp_path):
+    for answer, code in (("def double(x):\n    return 2 * x", 0), ("def double(x):\n    return 7", 1)):
+        copy = classkit.students(small())
+        for cell in copy.cells:
+            if "answer" in classkit.tags(cell):
+                cell.source = answer
+            cell.metadata.get("tags", []).count("raises-exception") and cell.metadata.tags.remove("raises-exception")
+        assert run_under_nbval(copy, tmp_path).returncode == code
+
+
+def test_the_book_of_solutions_is_open_and_runs(tmp_path):
+    copy = classkit.solutions(small())
+    text = "\n".join(cell.source for cell in copy.cells)
+    assert "**Solution**\n\nTwice x is the SECRET." in text and "return x + x" in text and "refuses" not in text
+    assert all("hide-cell" not in classkit.tags(cell) for cell in copy.cells)
+    assert run_under_nbval(copy, tmp_path).returncode == 0
+
+
+def test_a_check_has_to_refuse_and_to_say_why():
+    def check(answer):
+        assert answer > 0, "too small"
+        if answer > 9:
+            raise AssertionError  # without a word
+
+    classkit.refuses(check, 0, -1)
+    for accepted in (3, 10):
+        with pytest.raises(AssertionError, match="check"):
+            classkit.refuses(check, accepted)
+
+
+def test_slides_need_no_network(browser, tmp_path):
+    page = tmp_path / "slides.html"
+    page.write_text(classkit.slides(small(), "small"), encoding="utf-8")
+    outside, faults = [], []
+    context = browser.new_context()
+    context.route(lambda url: not url.startswith(("file:", "data:", "blob:")),
+                  lambda route: (outside.append(route.request.url), route.abort()))
+    tab = context.new_page()
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.goto(page.as_uri())
+    tab.wait_for_function("window.Reveal && Reveal.isReady()")
+    slides = tab.evaluate("Reveal.getTotalSlides()")
+    shown = tab.evaluate("Reveal.getSlides().map(s => s.innerText)")
+    context.close()
+    assert (outside, faults, slides) == ([], [], 3)
+    assert "Title" in shown[0] and "A caption" in shown[1] and "Exercise: double" in shown[2]
+    tree = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    notes = " ".join(note.get_text() for note in tree.select("aside.notes"))
+    assert "Opening words" in notes and "with 25% and" in notes and "SECRET" not in page.read_text(encoding="utf-8")
+    assert tree.select("aside.notes math")
+
+
+def test_slides_of_a_notebook_that_never_ran_are_refused():
+    notebook = small()
+    for cell in notebook.cells:
+        cell.get("outputs", []).clear()
+    with pytest.raises(classkit.ClasskitError, match="build the book first"):
+        classkit.slides(notebook, "small")
+
+
+def test_the_command_writes_a_folder_and_never_over_the_book(tmp_path, capsys):
+    classkit.main(["students", str(tmp_path / "class")])
+    assert sorted(path.name for path in (tmp_path / "class").glob("*.ipynb")) == [path.name for path in CHAPTERS]
+    assert (tmp_path / "class" / "experiments" / "by-eye.json").exists()  # which chapters read
+    with pytest.raises(SystemExit, match="another folder"):
+        classkit.main(["students", str(classkit.BOOK)])
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_student_copies_keep_the_rest_and_lose_the_answers(path):
+    notebook = nbformat.read(path, as_version=4)
+    copy = classkit.students(notebook)
+    text = "\n".join(cell.source for cell in copy.cells)
+    for cell in notebook.cells:
+        if "solution" in classkit.tags(cell):
+            assert cell.source not in text
+        elif cell.cell_type == "code" and not classkit.tags(cell) & {"wrong"} and "ledger.write(" not in cell.source:
+            assert cell.source in text
+    assert "dropdown" not in text and not classkit.ROLE.search(text)
+    for cell in copy.cells:
+        if cell.cell_type == "code" and not cell.source.startswith("%"):
+            ast.parse(cell.source)
