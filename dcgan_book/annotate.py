@@ -10,11 +10,16 @@ import io
 from pathlib import Path
 
 import anywidget
+import ipywidgets
+import torch
 import traitlets
+from IPython.display import display
 from PIL import Image, ImageDraw
 
-from dcgan_book import figures
+from dcgan_book import figures, forgetting
 from dcgan_book.forgetting import SIDE, Box, load_boxes, save_boxes
+from dcgan_book.hooks import ablate, activations_of
+from dcgan_book.training import stream
 
 COLUMNS = 8  # samples side by side, in the sheet that the browser gets and in the picture
 SHOWN, ZOOM = 24, 2  # samples in the picture that stands where there is no kernel, and how much they are enlarged
@@ -110,6 +115,61 @@ class Annotator(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options):
         formats, metadata = super()._repr_mimebundle_(**options)
         return formats | {"text/html": self.html()}, metadata
+
+
+def refit(generator, stage, maps, seeds, boxes, z, strength=0.01):
+    """The recipe once more, for other boxes: the `forgetting.Fit`, and what is drawn without its units, (n, 3, 64, 64).
+
+    Arguments: `maps`, the stage's activations on the samples of `seeds`, (seeds, units, h, w); `z`, latents to draw;
+    `strength` as in `forgetting.fit`. Raises ValueError if the boxes are too few.
+    """
+    covered = forgetting.coverage(forgetting.box_masks(boxes, seeds), stage)
+    found = forgetting.fit(forgetting.examples(maps, covered, generator=stream(0, "cells")), strength)
+    with torch.no_grad(), ablate(generator, stage, found.chosen):
+        return found, generator(z)
+
+
+class Refitting:
+    """An `Annotator`, and below it what its boxes make the generator forget, fitted and drawn anew after every change.
+
+    Arguments: `annotator`; `generator` and `stage`; `z`, latents of the rooms to draw. `show()` displays it.
+    """
+
+    def __init__(self, annotator, generator, stage, z):
+        self.annotator, self.generator, self.stage, self.z = annotator, generator, stage, z
+        self.maps = activations_of(generator, stage, forgetting.latents(annotator.seeds, generator.z_dim))
+        with torch.no_grad():
+            self.before = generator(z)
+        self.words, self.picture = ipywidgets.HTML(), ipywidgets.Image(format="webp", layout={"max_width": "100%"})
+        self.view = ipywidgets.VBox([annotator, self.words, self.picture])
+        annotator.observe(self.update, "rows")
+        self.update()
+
+    def update(self, _=None):
+        """Fits and draws; boxes that are too few leave the last picture and say so."""
+        boxes = self.annotator.boxes
+        try:
+            found, after = refit(self.generator, self.stage, self.maps, self.annotator.seeds, boxes, self.z)
+        except ValueError as error:
+            self.words.value = f"{len(boxes)} boxes: {html.escape(str(error))}"
+            return
+        sheet = Image.fromarray(figures.sheet(torch.cat([self.before, after]), len(self.z)))
+        self.picture.value = _encoded(sheet.resize((ZOOM * sheet.width, ZOOM * sheet.height)), "webp")
+        self.words.value = (
+            f"{len(boxes)} boxes tell windows with an AUC of {found.auc:.3f}; below, rooms with all units of {self.stage}, "
+            f"and without the {len(found.chosen)} of {len(found.weights)} whose weight is above 0"
+        )
+
+    def show(self):
+        """Displays the widget; a page without kernel gets the samples, the words and the picture."""
+        bundle = self.view._repr_mimebundle_()
+        formats, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        picture = base64.b64encode(self.picture.value).decode()
+        still = (
+            f'{self.annotator.html()}<p>{self.words.value}.</p><p><img src="data:image/webp;base64,{picture}" '
+            f'alt="Two rows of rooms: with all units, and without those that the boxes choose" style="max-width: 100%"></p>'
+        )
+        display(formats | {"text/html": still}, metadata=metadata, raw=True)
 
 
 def _row(box):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from dcgan_book.hooks import ablate
+from dcgan_book.measure import bootstrap, paired, wilson
 from dcgan_book.rooms import LABELS
 
 
@@ -92,6 +93,31 @@ class Scorecard:
             rows["logit"] = (self.after.logits - self.before.logits).mean()
         return {name: row.item() if isinstance(row, torch.Tensor) else row for name, row in rows.items()}
 
+    def estimates(self):
+        """The rows of `summary` with their intervals: name to Estimate, `lost` a dict of such; without `instead`.
+
+        Added is `spill`, the change outside as a share of that inside. Shares have Wilson's intervals; the others are bootstraps over images, differences and ratios of pairs.
+        """
+        had, has = self.before.present[self.target], self.after.present[self.target]
+        changed = had & self.inside.isfinite()
+        now, then = self.pixels("after").double(), self.pixels().double()
+        rows = {
+            "left": wilson(int((had & has).sum()), int(had.sum())),
+            "new": wilson(int((~had & has).sum()), int((~had).sum())),
+            "pixels_left": _ratio(now, then),
+            "lost": {
+                name: paired(self.after.present[name], found)
+                for name, found in self.before.present.items()
+                if name != self.target
+            },
+            "inside": bootstrap(self.inside[changed]),
+            "outside": bootstrap(self.outside[changed]),
+            "spill": _ratio(self.outside[changed].double(), self.inside[changed].double()),
+        }
+        if self.before.logits is not None:
+            rows["logit"] = paired(self.before.logits, self.after.logits)
+        return rows
+
 
 def compare(before, after, target="window"):
     """The `Scorecard` of two `Observed` of the same latents."""
@@ -132,6 +158,12 @@ def direct_effect(model, stage, z, instrument, target="window", batch=128, **opt
         with ablate(model, stage, [unit], **options):
             without.append(area())
     return before - torch.stack(without)
+
+
+def _ratio(values, whole):
+    """The ratio of two means over images as an Estimate: the bootstrap of its linear part."""
+    ratio = values.mean() / whole.mean()
+    return bootstrap(ratio + (values - ratio * whole) / whole.mean())
 
 
 @torch.no_grad()

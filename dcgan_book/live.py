@@ -1,7 +1,7 @@
 """Live figures of the rendered book: the generator itself runs in the reader's browser (`live.js`).
 
-`film`, `walk`, `images`, `arithmetic` and `picker` make figures. In Jupyter one is a widget, whose state Python reads and sets; on a page
-of the book it is an HTML element with the same state, and needs no kernel. Both get the generator's weights
+`film`, `walk`, `images`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget, whose state
+Python reads and sets; on a page of the book it is an HTML element with the same state, and needs no kernel. Both get the generator's weights
 folded and rounded (`pack`): from the kernel, or from a script that is written when the book is built.
 """
 
@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dcgan_book import figures, walking
 from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
+from dcgan_book.hooks import ablate
 from dcgan_book.training import draw_z
 
 LANES = 8  # output channels that live.js computes at once
@@ -39,7 +40,7 @@ def script():
 
 
 class LiveFigure(anywidget.AnyWidget):
-    """A figure that the reader can play with; `film`, `walk`, `images`, `arithmetic` and `picker` make one.
+    """A figure that the reader can play with; `film`, `walk`, `images`, `forgetting`, `arithmetic` and `picker` make one.
 
     State that both sides set: `z`, the latents shown, a list of lists; `units`, a list of what `edit` returns;
     in a walk `ends`, `t`, `path` ("line" or "arc") and `nudges` (one for each direction, then for each
@@ -181,6 +182,33 @@ def picker(trained, seeds, latents, concepts, page=27):
         data={"seeds": [int(seed) for seed in seeds], "latents": _numbers(latents), "concepts": list(concepts),
               "page": page},
         label=f"{len(shown)} samples to choose exemplars from",
+    )  # fmt: skip
+
+
+def forgetting(trained, z, rankings, insertion):
+    """Rooms with all units on, and without some; units of a ranking go off in order or singly, windows can be painted.
+
+    Arguments: `trained`, a `Pretrained`; `z`, (n, z_dim), the first rooms; `rankings`, name to a pair of a stage and all
+    its units in order, of which the first has a quarter off at the start; `insertion`, a stage, units and their values
+    for the cells that the reader paints, as `hooks.ablate` takes them (chapter 4).
+    """
+    stage, units = next(iter(rankings.values()))
+    start = edit(stage, units[: len(units) // 4])
+    at, on, values = insertion
+    with torch.no_grad():
+        before = trained.generator(z)
+        with ablate(trained.generator, stage, start["units"]):
+            after = trained.generator(z)
+    named = [
+        {"name": name, "stage": stage, "units": [int(unit) for unit in units]} for name, (stage, units) in rankings.items()
+    ]
+    painted = edit(at, on, [round(value, DIGITS) for value in torch.as_tensor(values).tolist()])
+    return LiveFigure(
+        trained.generator, trained.card.get("name"), view="forgetting", z=_numbers(z), units=[start],
+        picture=_picture(figures.sheet(torch.cat([before, after]), len(z))),
+        data={"prior": trained.card["prior"], "rankings": named,
+              "insertion": painted | {"side": int(at.split("x")[0])}},
+        label=f"{len(z)} rooms with all units on, and below them without {len(start['units'])} units of {stage}",
     )  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """The recipe finds a planted unit, its scorecard says what a plain count says, and the controls control."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -337,3 +340,40 @@ def test_a_unit_switched_on_in_a_place_draws_its_window_there(generator, z):
     reach = torch.zeros(64, 64, dtype=torch.bool)
     reach[8 - 7 : 24 + 7, 32 - 7 : 48 + 7] = True
     assert torch.equal(images[..., ~reach], bare[..., ~reach])
+
+
+def test_estimates_are_the_rows_with_intervals(generator, z):
+    card = effects.scorecard(generator, z, "8x8", [PLANTED, 1, 2], Colours(), value=0.4)
+    rows, estimates = card.summary(), card.estimates()
+    for name in ("left", "new", "pixels_left", "inside", "outside"):
+        value, low, high = estimates[name]
+        assert value == pytest.approx(rows[name], abs=1e-6) and low <= value <= high
+    assert estimates["lost"]["bed"].value == pytest.approx(rows["lost"]["bed"])
+    assert estimates["spill"].value == pytest.approx(rows["outside"] / rows["inside"], rel=1e-5)
+    assert "logit" not in estimates
+
+
+def test_a_ratios_interval_is_a_bootstraps_of_pairs():
+    random = stream(0, "ratio")
+    whole = torch.rand(400, generator=random).double() + 0.5
+    part = whole * (0.3 + 0.2 * torch.rand(400, generator=random).double())
+    found = effects._ratio(part, whole)
+    rows = torch.randint(400, (4000, 400), generator=random)
+    low, high = (part[rows].mean(1) / whole[rows].mean(1)).quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    assert found.value == pytest.approx((part.sum() / whole.sum()).item())
+    assert (found.low, found.high) == (pytest.approx(low, abs=2e-3), pytest.approx(high, abs=2e-3))
+
+
+def test_the_hook_of_the_chapter_is_the_packages(generator, z):
+    names = {"torch": torch}
+    for cell in json.loads((Path(__file__).parent.parent / "book" / "04-forgetting.ipynb").read_text())["cells"]:
+        if "derived" in cell["metadata"].get("tags", []):
+            exec("".join(cell["source"]), names)  # our own notebook
+    whole = generator(z)
+    for stage, units in (("8x8", [PLANTED, 3]), ("16x16", torch.tensor([0, 2])), ("32x32", [])):
+        with names["without"](generator, stage, units):
+            found = generator(z)
+        with ablate(generator, stage, units):
+            assert torch.equal(found, generator(z))
+        assert torch.equal(found, whole) is (len(units) == 0)
+    assert torch.equal(generator(z), whole)

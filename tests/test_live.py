@@ -514,6 +514,65 @@ def test_exemplars_are_picked_by_concept(open_page, trained):
     assert state(figure, "chosen")["neutral"] == []
 
 
+def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, trained):
+    z, generator = latents(3), trained.generator
+    first, second = (torch.randperm(n, generator=torch.Generator().manual_seed(n)).tolist() for n in (64, 32))
+    values = torch.rand(5, generator=torch.Generator().manual_seed(5)) + 0.5
+    made = live.forgetting(trained, z, {"one": ("8x8", first), "two": ("16x16", second)}, ("8x8", first[:5], values))
+    tab = open_page(made)
+    figure = alive(tab)
+    z, canvases = torch.tensor(state(figure, "z")), figure.locator("canvas")
+
+    def assert_shows(stage, units, region=None):
+        with ablate(generator, stage, units):
+            off = generator(z)
+            for i in range(3):
+                assert_close(pixels(canvases.nth(i + 3)), off[i], BYTE)
+            with ablate(generator, "8x8", first[:5], values, torch.zeros(8, 8) > 0 if region is None else region):
+                assert_close(pixels(canvases.nth(6)), generator(z)[0], BYTE)
+        for i in range(3):
+            assert_close(pixels(canvases.nth(i)), generator(z)[i], BYTE)
+
+    assert_shows("8x8", first[:16])
+    slider = figure.get_by_role("slider", name="units off")
+    slider.focus()
+    drawn_after(tab, figure, lambda: slider.press("ArrowRight"))
+    assert "17 of 64 units off at 8x8" in figure.inner_text() and slider.get_attribute("aria-valuetext")[:2] == "17"
+    drawn_after(tab, figure, figure.get_by_role("button", name=str(first[2]), exact=True).click)
+    assert_shows("8x8", first[:2] + first[3:17])
+    drawn_after(tab, figure, figure.get_by_role("button", name="All units on").click)
+    assert_shows("8x8", [])
+    drawn_after(tab, figure, figure.get_by_role("button", name=str(first[3]), exact=True).click)
+    assert_shows("8x8", [first[3]])
+
+    board = figure.get_by_role("application")
+    box = board.bounding_box()
+
+    def drag():
+        tab.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.2 * box["height"], steps=8)
+        tab.mouse.up()
+
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    drawn_after(tab, figure, drag)
+    region = torch.zeros(8, 8, dtype=torch.bool)
+    region[1, 2:5] = True
+    assert_shows("8x8", [first[3]], region)
+    drawn_after(tab, figure, lambda: [board.press(key) for key in ("ArrowDown", "Space")])
+    region[2, 4] = True
+    assert_shows("8x8", [first[3]], region)
+    assert "on in 4 of 64 cells" in figure.inner_text()
+    drawn_after(tab, figure, lambda: figure.get_by_label("ranking of the units").select_option(index=1))
+    assert_shows("16x16", second[:1], region)
+    drawn_after(tab, figure, figure.get_by_role("button", name="New rooms").click)
+    assert not torch.equal(torch.tensor(state(figure, "z")), z)
+    z = torch.tensor(state(figure, "z"))
+    drawn_after(tab, figure, figure.get_by_role("button", name="No windows painted").click)
+    assert_shows("16x16", second[:1])
+
+
 def test_nothing_is_loaded_before_a_figure_is_on_screen(open_page, trained):
     tab = open_page(live.walk(trained, directions=0), before='<div style="height: 3000px"></div>')
     tab.wait_for_timeout(300)
@@ -539,9 +598,10 @@ def test_a_figure_that_cannot_run_says_so_and_keeps_its_picture(open_page, train
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (360, "dark")])
 def test_figures_fit_the_screen_and_are_named(open_page, trained, width, scheme):
     several = live.images(trained, latents(9), "nine rooms", ("4x4", [1]))
-    shown = [live.film(trained), live.walk(trained, directions=1), several]
+    painting = live.forgetting(trained, latents(6), {"all": ("8x8", range(64))}, ("8x8", [1, 2], [0.5, 1.0]))
+    shown = [live.film(trained), live.walk(trained, directions=1), several, painting]
     tab = open_page(*shown, viewport={"width": width, "height": 700}, color_scheme=scheme, has_touch=width < 500)
-    for i in range(3):
+    for i in range(len(shown)):
         figure = alive(tab, i)
         controls = figure.locator("button, input, select, canvas")
         unnamed = controls.evaluate_all("""all => all.filter((e) =>

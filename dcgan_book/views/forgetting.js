@@ -1,0 +1,119 @@
+// Chapter 4: rooms before and after units are switched off, by rank or one by one, and windows painted where one likes.
+views.forgetting = async (model, root) => {
+  const { prior, rankings, insertion } = model.get("data"), size = model.get("z")[0].length, SINGLES = 16;
+  const count = model.get("z").length, numbers = [...Array(count).keys()];
+  const before = numbers.map((i) => picture(`room ${i + 1}, all units on`));
+  const after = numbers.map((i) => picture(`room ${i + 1}, units off`));
+  const room = picture("room 1, units off, with the windows painted on it"), draw = await painter(model);
+  const words = readOut(), painted = readOut();
+
+  // The state: units of one stage that are off, and those that are on in the cells of `region`, 0 or 1 each.
+  const offs = () => model.get("units").find((edit) => !edit.region) ?? { stage: "", units: [] };
+  const region = () => [...(model.get("units").find((edit) => edit.region)?.region ?? Array(insertion.side ** 2).fill(0))];
+  const set = (stage, units, cells) => {
+    const { units: on, value, stage: at } = insertion;
+    change(model, { units: [...(units.length ? [{ stage, units, value: 0 }] : []),
+      ...(cells.includes(1) ? [{ stage: at, units: on, value, region: cells }] : [])] });
+  };
+  const ranking = () => rankings[which.value];
+  const drop = (units) => set(ranking().stage, units, region());
+
+  const choose = () => {
+    const { stage, units } = ranking(), was = offs().units.length;
+    off.element.querySelector("input").max = units.length;
+    singles.replaceChildren(...toggles(units));
+    set(stage, units.slice(0, was), region());
+    show();
+  };
+  const which = el("select", { "aria-label": "ranking of the units", onchange: choose },
+    ...rankings.map(({ name, stage }, value) => el("option", { value }, `${name}, ${stage}`)));
+  const off = slider("units off", { min: 0, max: rankings[0].units.length, step: 1, value: 0 },
+    (k) => drop(ranking().units.slice(0, k)), (k) => `${k} of ${ranking().units.length} units off`);
+  const toggle = (unit) => {
+    const { stage, units } = offs(), now = stage === ranking().stage ? units : [];
+    drop(now.includes(unit) ? now.filter((other) => other !== unit) : [...now, unit]);
+  };
+  const toggles = (units) => units.slice(0, SINGLES).map((unit) => button(unit, () => toggle(unit)));
+  const singles = row(...toggles(rankings[0].units));
+
+  // Painting: with a pointer, or with arrow keys and the space bar.
+  const cells = el("canvas", { width: insertion.side, height: insertion.side, role: "img", "aria-label": "painted cells" });
+  let at = 0, brush = null;
+  const paint = (cell, value) => {
+    const now = region();
+    if (now[cell] === value) return;
+    now[cell] = value;
+    set(offs().stage || ranking().stage, offs().units, now);
+  };
+  const under = (event) => {
+    const { left, top, width, height } = cells.getBoundingClientRect();
+    const [x, y] = [(event.clientX - left) / width, (event.clientY - top) / height].map((share) =>
+      Math.min(insertion.side - 1, Math.max(0, Math.floor(share * insertion.side))));
+    return y * insertion.side + x;
+  };
+  const keys = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -insertion.side, ArrowDown: insertion.side };
+  const board = el("div", { className: "board", tabIndex: 0, role: "application",
+    "aria-label": "paint a window: drag over the room, or move with the arrow keys and press the space bar",
+    onpointerdown: (event) => {
+      event.preventDefault();
+      board.focus({ preventScroll: true });
+      board.setPointerCapture(event.pointerId);
+      at = under(event);
+      brush = 1 - region()[at];
+      paint(at, brush);
+    },
+    onpointermove: (event) => brush !== null && paint((at = under(event)), brush),
+    onpointerup: () => (brush = null),
+    onpointercancel: () => (brush = null),
+    onkeydown: (event) => {
+      const step = keys[event.key], next = at + step;
+      if (step === undefined && event.key !== " ") return;
+      event.preventDefault();
+      event.stopPropagation(); // a notebook has uses of its own for keys
+      if (step === undefined) paint(at, 1 - region()[at]);
+      else if (next >= 0 && next < region().length && (Math.abs(step) > 1 || Math.floor(next / insertion.side) ===
+        Math.floor(at / insertion.side))) at = next;
+      show();
+    } }, room, cells);
+
+  const show = () => {
+    const { stage, units } = offs(), now = region(), total = now.filter(Boolean).length;
+    off.update(units.length);
+    words.value = units.length ? `${units.length} of ${ranking().units.length} units off at ${stage}` : "all units on";
+    painted.value = `window units on in ${total} of ${now.length} cells; at row ${Math.floor(at / insertion.side) + 1}, ` +
+      `column ${(at % insertion.side) + 1}`;
+    for (const each of singles.children) each.setAttribute("aria-pressed", units.includes(Number(each.textContent)));
+    const context = cells.getContext("2d");
+    context.clearRect(0, 0, insertion.side, insertion.side);
+    now.forEach((on, cell) => {
+      context.fillStyle = cell === at ? "#d55e00" : on ? "#56b4e9" : "transparent";
+      context.fillRect(cell % insertion.side, Math.floor(cell / insertion.side), 1, 1);
+    });
+  };
+  const put = (canvases, { images }) =>
+    images.forEach((image, i) => canvases[i].getContext("2d").putImageData(image, 0, 0));
+  const redraw = latest(async () => {
+    const z = model.get("z"), edits = model.get("units");
+    put(before, await draw(z, []));
+    put(after, await draw(z, edits.filter((edit) => !edit.region)));
+    put([room], await draw(z.slice(0, 1), edits));
+    root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
+  });
+  const fresh = button("New rooms", () => change(model, { z: numbers.map(() => randomLatent(size, prior)) }));
+  const whole = button("All units on", () => drop([]));
+  const clean = button("No windows painted", () => set(ranking().stage, offs().units, region().fill(0)));
+  const first = rankings.findIndex(({ stage, units }) => // the ranking of which the units that are off come first
+    stage === offs().stage && offs().units.every((unit) => units.slice(0, offs().units.length).includes(unit)));
+  which.value = Math.max(first, 0);
+  off.element.querySelector("input").max = ranking().units.length;
+  singles.replaceChildren(...toggles(ranking().units));
+  model.on("change:units", () => (show(), redraw()));
+  model.on("change:z", redraw);
+  show();
+  await redraw();
+  const tiles = (canvases) => el("div", { className: "tiles" }, ...canvases);
+  root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after), row(fresh, whole),
+    "single units, the first of the ranking: pressed is off", singles,
+    el("div", { className: "parts" }, part(board), part("Drag over room 1 to switch window units on there.", painted,
+      row(clean))));
+};
