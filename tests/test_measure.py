@@ -401,7 +401,7 @@ def test_eye_and_instrument_agree_on_generated_rooms(instrument):
     sheet = np.asarray(Image.open(folder / "by-eye.png"))
     tiles = sheet.reshape(10, 64, 20, 64, 3).swapaxes(1, 2).reshape(200, 64, 64, 3)
     seen = instrument.presence(tiles)
-    first, second = (json.loads((folder / f"by-eye{which}.json").read_text()) for which in ("", "-2"))
+    first, second = (json.loads((folder / f"by-eye{which}.json").read_text()) for which in ("", "-second"))
     agreement, eyes = {}, {}
     for name in first:
         eye, other = (torch.isin(torch.arange(200), torch.tensor(each[name])) for each in (first, second))
