@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from dcgan_book import measure, models, pretrained, training
+from dcgan_book import arithmetic, measure, models, pretrained, training
 
 BOOK = Path(__file__).parent.parent / "book"
 
@@ -30,14 +30,44 @@ def test_slider_to_picture_takes_a_moment(capsys):
     assert min(times) < 0.05 and median < 0.25  # 50 ms is the aim; the median also measures what else runs
 
 
-@pytest.fixture(scope="module")
-def derived():
-    """What the cells of chapter 1 that are tagged `derived` define."""
+def test_nine_sums_take_a_moment(capsys):
+    """What a move in chapter 5's figure asks of the kernel: the sum, its neighbours, and their images."""
+    generator, times = pretrained.load("rooms").generator, []  # as large as that of faces
+    random = torch.Generator().manual_seed(0)
+    for sets in training.draw_z(270, generator=random).view(30, 3, 3, 100):
+        began = time.perf_counter()
+        with torch.no_grad():
+            generator(arithmetic.neighbours(arithmetic.combine(*sets), generator=random))
+        times.append(time.perf_counter() - began)
+    median = statistics.median(times)
+    with capsys.disabled():
+        print(f"nine sums: median {1000 * median:.0f} ms")
+    assert min(times) < 0.15  # what the median is on an idle machine
+
+
+def derived_in(chapter):
+    """What the cells of a chapter that are tagged `derived` define."""
     names = {"torch": torch, "nn": nn}
-    for cell in json.loads((BOOK / "01-training.ipynb").read_text())["cells"]:
+    for cell in json.loads((BOOK / f"{chapter}.ipynb").read_text())["cells"]:
         if "derived" in cell["metadata"].get("tags", []):
             exec("".join(cell["source"]), names)  # our own notebook
     return names
+
+
+@pytest.fixture(scope="module")
+def derived():
+    return derived_in("01-training")
+
+
+def test_the_sums_are_the_packages():
+    ours, random = derived_in("05-arithmetic"), torch.Generator().manual_seed(3)
+    sets = training.draw_z(24, generator=random).view(3, 8, 100)
+    assert torch.equal(ours["concept"](sets), arithmetic.concept(sets))
+    total = ours["combine"](*sets)
+    assert torch.equal(total, arithmetic.combine(*sets))
+    for prior, reach in (("uniform", 0.25), ("normal", 0.25 * 3**0.5)):
+        nine = ours["neighbours"](total, reach, torch.Generator().manual_seed(4))
+        torch.testing.assert_close(nine, arithmetic.neighbours(total, prior, torch.Generator().manual_seed(4)))
 
 
 def same_weights(derived, network):

@@ -52,6 +52,20 @@ def drawn(fig):
 # ---------------------------------------------------------------------------------------------------- pixels
 
 
+def test_a_sum_has_every_tile_in_its_place():
+    exemplars, nine, pixels = [some_images(n)[:4] for n in (4, 5, 6)], some_images(9), some_images(1)[0]
+    fig = figures.arithmetic(exemplars, nine, pixels, ("smiling woman", "neutral woman", "neutral man"))
+    left, middle, right = (ax.images[0].get_array() for ax in fig.axes)
+    assert left.shape == (192, 256, 3) and middle.shape == (192, 192, 3) and right.shape == (64, 64, 3)
+    for i in range(3):
+        tiles = figures.to_display(exemplars[i])
+        for j in range(4):
+            assert (left[64 * i : 64 * i + 64, 64 * j : 64 * j + 64] == tiles[j]).all()
+    assert (middle[64:128, 64:128] == figures.to_display(nine)[4]).all()
+    words = " ".join(text.get_text() for text in fig.axes[0].texts).replace("\n", " ")
+    assert words == "smiling woman − neutral woman + neutral man"
+
+
 def test_bytes_come_back_as_they_were():
     values = torch.arange(256).view(1, 1, 16, 16).expand(2, 3, 16, 16)
     shown = figures.to_display(values / 127.5 - 1)

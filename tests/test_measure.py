@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy import linalg, stats
 
-from dcgan_book import instruments, measure, pretrained, rooms
+from dcgan_book import arithmetic, faces, instruments, measure, pretrained, rooms
 from dcgan_book.measure import MeasureError
 from dcgan_book.models import Generator, initialise
 from dcgan_book.training import recalibrate, to_batch
@@ -282,6 +282,115 @@ def test_memorisation_needs_all_three_sets(split):
     training, others, new = split
     with pytest.raises(MeasureError, match="generated, training and held-out"):
         measure.memorisation(new, training, others[:0], "pixels")
+
+
+# -------------------------------------------------------------------------------- the instrument on faces
+
+@pytest.fixture(scope="module")
+def portraits():
+    return faces._stack(faces._block(FRESH, 1000))
+
+
+@pytest.fixture(scope="module")
+def face_instrument():
+    return measure.load("faces")
+
+
+@pytest.fixture(scope="module")
+def face_reading(face_instrument, portraits):
+    return face_instrument.read(portraits.images)
+
+
+def test_bars_on_faces_it_never_saw(face_reading, portraits):
+    truth, seen = portraits.factors, face_reading
+    for name in ("glasses", "beard"):
+        assert (seen.presence[name].numpy() == truth[name]).mean() >= 0.98, name
+    for name, bar in (("presentation", 0.98), ("hair_colour", 0.97), ("hair_style", 0.95)):
+        assert (seen.factors[name] == truth[name]).mean() >= bar, name
+    assert np.abs(seen.factors["yaw"].numpy() - truth["yaw"]).mean() <= 3
+    assert np.corrcoef(seen.factors["smile"].numpy(), truth["smile"])[0, 1] >= 0.97
+    assert seen.presence["face"].double().mean() >= 0.98
+    for name in ("hair", "glasses", "beard"):
+        there = torch.from_numpy(portraits.mask(name).any((1, 2)))
+        index, labels = faces.LABELS.index(name), torch.from_numpy(portraits.labels)
+        assert instruments.intersection_over_union(seen.labels, labels, index)[there].mean() >= 0.6, name
+
+
+def test_what_is_no_face_is_none(face_instrument, portraits):
+    images = to_batch(portraits.images[:600]).contiguous()
+    nothing = {
+        "scrambled": instruments._scramble(images[:200].clone(), random()),
+        "pixels of nine": arithmetic.pixels(*images[:540].view(3, 60, 3, 3, 64, 64)),
+        "three laid over each other": images.view(200, 3, 3, 64, 64).mean(1),
+        "without a mouth": torch.lerp(
+            images[:200], instruments._skin_around(images[:200], torch.from_numpy(portraits.labels[:200]).long()),
+            instruments._edge(torch.from_numpy(portraits.mask("mouth")[:200]))[:, None]),
+    }  # fmt: skip
+    shares = {name: face_instrument.presence(some)["face"].double().mean().item() for name, some in nothing.items()}
+    assert shares["scrambled"] <= 0.03 and max(shares.values()) <= 0.25, shares
+    assert face_instrument.presence(blurred(images[:200], 0.8))["face"].double().mean() >= 0.95
+
+
+def test_the_face_card_says_what_was_measured(face_instrument):
+    folder, card = measure.FOLDERS["faces"], face_instrument.card
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
+    assert card["command"] == "python -m dcgan_book.instruments --world faces"
+    assert card["data"] == {"name": "faces", "version": faces.VERSION, "images": 20_000, "first_seed": 2_000_000}
+    scores = card["scores"]["faces"]
+    assert min(scores["presence"][name]["accuracy"]["value"] for name in ("glasses", "beard")) >= 0.98
+    assert scores["right"]["presentation"]["value"] >= 0.98 and 90 * scores["error"]["yaw"]["value"] <= 3
+    assert "passed_over" in card["scores"]["damaged faces"]["presence"]["face"]
+
+
+def pairs(n=24):
+    return instruments._face_pairs(n, FRESH + 20_000)
+
+
+def test_a_pair_differs_in_glasses_and_beard_alone():
+    known = pairs()
+    for i in range(len(known)):
+        own, other = known.labels[i], known.others.labels[i]
+        named = [faces.LABELS.index(name) for name in ("glasses", "beard")]
+        for name, label in zip(("glasses", "beard"), named):
+            assert (label in own) == known.factors[name][i]
+            expected = not known.factors[name][i] and (name == "glasses" or known.factors["presentation"][i] == "man")
+            assert (label in other) == expected
+        changed = (known.images[i] != known.others.images[i]).any(2)
+        near = F.max_pool2d(torch.from_numpy(np.isin(own, named) | np.isin(other, named)).float()[None], 3, 1, 1)[0]
+        assert near.numpy()[changed].mean() > 0.9  # a thin frame covers less than half of some pixels
+
+
+def test_damaged_faces_say_what_is_still_there():
+    known, everything = pairs(48), slice(0, 48)
+    same = instruments._spoil_faces(known, everything, random(), 1.0)
+    assert torch.equal(same.images, to_batch(known.images)) and same.known.all() and (same.presence[:, -1] == 1).all()
+    assert torch.equal(same.presence[:, 5] == 1, torch.from_numpy(known.factors["glasses"]))
+    parts = []
+    for i in range(10):
+        seen = instruments._spoil_faces(known, everything, random(i), 0.0)
+        again = instruments._spoil_faces(known, everything, random(i), 0.0)
+        assert torch.equal(seen.images, again.images) and seen.images.abs().max() <= 1
+        visible = measure.count_pixels(seen.labels, faces)
+        assert (visible[seen.presence[:, :-1] == 1] >= measure.VISIBLE).all()
+        assert not (seen.known & (seen.presence[:, -1] == 0)).any()  # what is no face has no factors
+        parts.append(seen.presence)
+    face = torch.cat(parts)[:, -1]
+    assert 0.15 < (face == 0).double().mean() < 0.5 and 0.4 < (face == 1).double().mean() < 0.8 and face.isnan().any()
+    glasses = torch.cat(parts)[:, 5].view(10, 48)
+    had = torch.from_numpy(known.factors["glasses"]).expand(10, 48)
+    assert (glasses[had] == 0).any() and (glasses[~had] == 1).any()  # they fade, out and in
+
+
+def test_the_whole_is_learned_apart(tmp_path, same_precision):
+    trained = instruments.train(tmp_path, "faces", count=24, steps=2, batch=8, validation=12, test=12, calibration=20,
+                                device="cpu", progress=False)  # fmt: skip
+    loaded = measure.load(tmp_path)
+    assert loaded.schema is measure.FACES and loaded.card == trained.card
+    assert loaded.card["command"] == "python -m dcgan_book.instruments --world faces --faces 24 --steps 2 --batch 8"
+    read = loaded.read(pairs(5).images)
+    assert set(read.presence) == {*faces.OBJECTS, "face"} and read.labels.max() < len(faces.LABELS)
+    assert set(measure.FACES.scalars + measure.FACES.hues) < set(read.factors) and "night" not in read.factors
+    assert read.mask("hair").shape == (5, 64, 64)
 
 
 # -------------------------------------------------------------------------------- the instrument on rooms

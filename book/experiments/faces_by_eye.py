@@ -1,0 +1,22 @@
+"""Two hundred samples of the shipped generator of faces for a person to label, before the instrument is asked (chapter 5).
+
+`python book/experiments/faces_by_eye.py` writes faces-by-eye.png, 20 samples across. faces-by-eye.json holds what was
+seen in them: the numbers of the samples, row by row from 0, that wear glasses, have a beard, look like a man, smile with
+teeth, look to the left or the right of the picture, and those that are no face.
+"""
+
+from pathlib import Path
+
+from PIL import Image
+
+from dcgan_book import figures, measure, pretrained
+
+
+def main():
+    samples = measure.sample(pretrained.load("faces").generator, 200, purpose="by eye")
+    sheet = Image.fromarray(figures.sheet(samples, 20))
+    sheet.save(Path(__file__).with_name("faces-by-eye.png"), optimize=True)
+
+
+if __name__ == "__main__":
+    main()
