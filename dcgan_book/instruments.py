@@ -47,6 +47,7 @@ TRAINING, VALIDATION, TEST = 2_000_000, 2_500_000, 2_600_000
 SOLID = {"window": 1, "lamp": 1.5, "nightstand": 0.5, "tv": 1.5, "door": 1.5, "picture": 1, "mirror": 1}
 UNKNOWN = 255  # label of a pixel that may be read either way
 NEAR_PAIRS = 1e-4  # share of pairs of drawn images that count as near-identical; it fixes the distance
+POLISHED = 5.0  # how much more factors count in the steps that end the training of some
 EXPOSED = (0.70, 0.85)  # share of one face in several laid over each other: below it is none, above it is one
 MELTED = (0.10, 0.35)  # share of a face's skin, eyes, brows and mouth that melts: below it is a face, above none
 
@@ -444,11 +445,13 @@ def _scramble(images, generator):
 @dataclass(frozen=True)
 class Lesson:
     """What an instrument learns from: `draw(n, seed, progress)` images of a world, `spoil(known, chosen, generator,
-    untouched)` makes a Damaged of those chosen. `defaults` are of `train`."""
+    untouched)` makes a Damaged of those chosen. `defaults` are of `train`; `polish` more steps follow, at a third of
+    the rate, in which factors count `POLISHED` times as much."""
 
     draw: Callable
     spoil: Callable
     defaults: dict
+    polish: int = 0
 
 
 def _spoil_rooms(known, chosen, generator, untouched=0.25):
@@ -487,7 +490,7 @@ def _other_face(seed):
 
 LESSONS = {
     "rooms": Lesson(rooms.dataset, _spoil_rooms, {"count": 30_000, "steps": 4000, "width": 24}),
-    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 3000, "width": 16}),
+    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 3000, "width": 16}, polish=1000),
 }
 
 
@@ -514,14 +517,16 @@ def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rat
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     network.to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
-    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
-    parts = {"network": network, "optimiser": optimiser, "plan": plan}
-    step, seconds = _restore(out / "checkpoint.pt", parts) if resume else (0, 0.0)
+    polish = min(lesson.polish, steps)
+    step = _restore(out / "checkpoint.pt")["step"] if resume else 0
+    optimiser, plan = _start(network, rate, steps, polish, step)
+    parts, seconds = {"network": network, "optimiser": optimiser, "plan": plan}, 0.0
+    if resume:
+        seconds = _restore(out / "checkpoint.pt", parts)["seconds"]
     precision = _precision(network, device)
     began = time.perf_counter() - seconds
-    bar = tqdm(total=steps, initial=step, unit="step", disable=not progress)
-    while step < steps:
+    bar = tqdm(total=steps + polish, initial=step, unit="step", disable=not progress)
+    while step < steps + polish:
         random = stream(seed, f"batch {step}")
         chosen = torch.randint(count, (batch,), generator=random).sort().values.numpy()
         seen = lesson.spoil(learned, chosen, random)
@@ -530,10 +535,14 @@ def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rat
             logits, _, outputs = network(seen.images.to(device))
         known = {name: values[chosen] for name, values in targets.items()}
         losses = _losses(logits.float().cpu(), outputs.float().cpu(), seen, known, schema)
+        if step >= steps:
+            losses["factors"] = POLISHED * losses["factors"]
         sum(losses.values()).backward()
         optimiser.step()
         plan.step()
         step += 1
+        if step == steps and polish:
+            parts["optimiser"], parts["plan"] = optimiser, plan = _start(network, rate, steps, polish, step)
         bar.set_postfix_str(" ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items()), refresh=False)
         bar.update()
         if step % checkpoint_every == 0:
@@ -570,6 +579,7 @@ def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rat
         "held_out": {"validation": [VALIDATION, validation], "test": [TEST, test]},
         "seed": seed,
         "steps": steps,
+        **({"polish": polish} if polish else {}),
         "batch": batch,
         **card,
         "presence_chosen_by": {way: rounded(value) for way, value in accuracies.items()},
@@ -592,13 +602,21 @@ def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rat
     return instrument
 
 
-def _restore(path, parts):
+def _start(network, rate, steps, polish, step):
+    """Optimiser and plan of the steps from 0 on, or from `steps` on of those that polish."""
+    rate, steps = (rate / 3, polish) if step >= steps and polish else (rate, steps)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
+
+
+def _restore(path, parts=()):
+    """The checkpoint at `path`, put into `parts`, name to what has a state."""
     if not path.exists():
         raise MeasureError(f"there is no checkpoint in {path.parent}: leave out --resume")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"], state["seconds"]
+    for name in parts:
+        parts[name].load_state_dict(state[name])
+    return state
 
 
 def _precision(network, device):
