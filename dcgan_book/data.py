@@ -36,7 +36,7 @@ BLOCK = 1024  # images decoded between two notes of how far we are; bounds the m
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SLACK = 2**18  # bytes at the end of an LMDB that may rightly never have been written
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-ALLOWED = "give rooms[:N], faces[:N], a folder of images, lsun:PATH[:category] or celeba:PATH"
+ALLOWED = "give rooms[:N], faces[:N], a folder of images, lsun:PATH[:category], celeba:PATH or a FILE.npy"
 
 
 class DataError(ValueError):
@@ -72,8 +72,9 @@ def load(spec, size=64, limit=None, progress=True):
     spec: "rooms" or "faces" (60,000 drawn ones, seeds 0 and up), "rooms:N" or "faces:N"; a folder, with its
     subfolders, of JPEG, PNG, WebP, BMP or GIF in any mode; "lsun:PATH" or "lsun:PATH:category" (the LMDB as
     distributed, bedroom's training images by default; PATH is the folder with `bedroom_train_lmdb`, or that
-    itself); "celeba:PATH" (laid out as by torchvision; the training split of the aligned images). A folder named
-    rooms is "./rooms".
+    itself); "celeba:PATH" (laid out as by torchvision; the training split of the aligned images, of whose 178x218
+    pixels the square in the middle is kept); "FILE.npy" (uint8 (n, size, size, 3), as `duplicates` writes it). A
+    folder named rooms is "./rooms".
     size: pixels a side. limit: only the first so many images. progress: print what is decoded, show a bar.
     Returns a `Dataset`, in the order of the names, of LSUN's keys or of CelebA's list.
     Raises DataError, with one line, for a spec that cannot be followed, for more than 5 % unreadable images,
@@ -90,6 +91,8 @@ def load(spec, size=64, limit=None, progress=True):
             source = _lsun(rest, limit)
         elif kind == "celeba":
             source = _celeba(Path(rest).expanduser(), limit)
+        elif spec.endswith(".npy") and not Path(spec).is_dir():
+            return _array(Path(spec).expanduser(), size, limit)
         else:
             source = _folder(spec, limit)
         return _cached(source, size, progress)
@@ -110,6 +113,20 @@ def _drawn(spec, kind, size, limit, progress):
         raise DataError(f"size {size}: {kind} are drawn at {SIZE} pixels only; a folder can be any size")
     n = int(match[1] or DRAWN)
     return Dataset(WORLDS[kind].dataset(min(n, limit or n), progress=progress).images, kind, [])
+
+
+def _array(path, size, limit):
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; {ALLOWED}")
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = f"{images.dtype} {images.shape}"
+        fits = images.dtype == np.uint8 and images.shape[1:] == (size, size, 3) and len(images)
+    except (ValueError, EOFError) as error:  # cut short, or no array
+        fits, found = False, " ".join(str(error).split())
+    if not fits:
+        raise DataError(f"{path} holds {found}; uint8 (n, {size}, {size}, 3) is needed")
+    return Dataset(images[:limit], path.stem, [])
 
 
 def _folder(spec, limit):

@@ -215,6 +215,22 @@ def test_celeba_without_images_or_list_says_what_to_do(tmp_path):
     refuses(f"celeba:{tmp_path}", "list_eval_partition.txt, which names the training images")
 
 
+def test_an_array_on_disk_is_taken_as_it_is(tmp_path):
+    file, pixels = tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    np.save(file, pixels)
+    loaded = load(file, size=32, limit=4)
+    assert isinstance(loaded.images, np.memmap) and (loaded.images == pixels[:4]).all() and loaded.name == "own"
+    refuses(file, r"holds uint8 \(5, 32, 32, 3\); uint8 \(n, 64, 64, 3\) is needed")
+    refuses(tmp_path / "none.npy", "there is no file")
+    np.save(file, np.array([{"a": 1}], dtype=object))
+    refuses(file, "holds .*Python objects.*is needed")
+    file.write_bytes(b"")
+    refuses(file, "holds .*uint8")
+    np.save(file, pixels)
+    file.write_bytes(file.read_bytes()[:9000])
+    refuses(file, "holds .*is needed", size=32)
+
+
 @pytest.mark.parametrize("name, world", [("rooms", rooms), ("faces", faces)])
 def test_rooms_and_faces_are_the_worlds(name, world):
     loaded = load(f"{name}:20")
