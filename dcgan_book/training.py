@@ -9,10 +9,12 @@ import contextlib
 import copy
 import dataclasses
 import errno
+import functools
 import hashlib
 import io
 import json
 import math
+import mmap
 import os
 import platform
 import re
@@ -31,6 +33,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from dcgan_book import data
@@ -41,6 +44,7 @@ PRECISIONS = ("fp32", "winograd", "bf16")  # winograd is fp32 with its convoluti
 PRIORS = ("uniform", "normal")
 EARLY_SHEETS = (0, 25, 50, 100, 200, 400)  # most changes in the first steps, so the film is dense there
 LOG_EVERY = 5  # steps
+RELEASE_EVERY = 50  # steps between giving back what was read of a data set on disk
 BAR = "D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} {images_per_s:.0f} images/s"
 SHEET_ROWS = 8  # a sheet shows 8 x 8 samples
 RECALIBRATION = 1024  # z's for the BatchNorm statistics of a sheet
@@ -100,8 +104,8 @@ class TrainConfig:
 # What a resumed run may change: how long, where and how often, never the recipe.
 CHANGEABLE = {"steps", "device", "precision", "threads", "sheet_every", "checkpoint_every"}
 CHECKPOINT = {  # what every checkpoint holds
-    "generator", "discriminator", "optimiser_g", "optimiser_d", "random",
-    "step", "seconds", "count", "machine", "config",
+    "generator": dict, "discriminator": dict, "optimiser_g": dict, "optimiser_d": dict, "random": torch.Tensor,
+    "step": int, "seconds": float, "count": int, "machine": dict, "config": dict,
 }  # fmt: skip
 
 
@@ -200,9 +204,13 @@ def batch_indices(count, batch, step, seed):
     first, end = step * batch, (step + 1) * batch
     parts = []
     for epoch in range(first // count, (end - 1) // count + 1):
-        order = torch.randperm(count, generator=stream(seed, f"order {epoch}")).numpy()
-        parts.append(order[max(first - epoch * count, 0) : end - epoch * count])
+        parts.append(_order(count, epoch, seed)[max(first - epoch * count, 0) : end - epoch * count])
     return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=2)  # of three million images it takes a tenth of a second, and a batch needs one or two
+def _order(count, epoch, seed):
+    return torch.randperm(count, generator=stream(seed, f"order {epoch}")).numpy()
 
 
 def stream(seed, purpose, device="cpu"):
@@ -354,8 +362,13 @@ def _batches(images, config, step, rank, world):
     """Yields this process's share of batch after batch from `step` on; a thread has the next one ready."""
 
     def prepare(step):
-        mine = batch_indices(len(images), config.batch, step, config.seed)[rank::world]
-        return to_batch(images[np.sort(mine)])  # in the order of the file, which is faster; a batch is a set
+        # in the order of the file, which is faster; a batch is a set
+        mine = np.sort(batch_indices(len(images), config.batch, step, config.seed))[rank::world]
+        batch = to_batch(images[mine])
+        if isinstance(images, np.memmap) and step % RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
+            # what was read counts as this process's memory until it is given back; it stays in the system's cache
+            images._mmap.madvise(mmap.MADV_DONTNEED)
+        return batch
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(prepare, step)
@@ -450,14 +463,14 @@ class RunFolder:
                     part.set_state(checkpoint[name])
                 elif part is not None:
                     part.load_state_dict(checkpoint[name])
-        except (RuntimeError, ValueError, KeyError):
+        except Exception:  # PyTorch raises several kinds for a state that is not its own
             raise TrainingError(
                 f"the checkpoint in {self.path} is not of these networks: its {name} does not fit"
             ) from None
         self.saved_step = checkpoint["step"]
         machine = checkpoint["machine"]
-        keep = self.config.precision == "auto" and machine["device"] == device.type
-        return checkpoint["step"], checkpoint["seconds"], machine["precision"] if keep else None
+        keep = self.config.precision == "auto" and machine.get("device") == device.type
+        return checkpoint["step"], checkpoint["seconds"], machine.get("precision") if keep else None
 
     def last_good(self):
         if self.saved_step is None:
@@ -513,12 +526,14 @@ def read_checkpoint(run):
     if not path.exists():
         raise TrainingError(f"there is no checkpoint.pt in {run}: it is not a run, or one stopped before its first")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        missing = CHECKPOINT - checkpoint.keys()
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # executes nothing that is in it
         TrainConfig(**checkpoint["config"])
+        whole = all(isinstance(checkpoint[name], kind) for name, kind in CHECKPOINT.items())
+    except PermissionError as error:
+        raise TrainingError(f"cannot read {path}: {error.strerror}") from None
     except Exception:  # PyTorch raises a dozen kinds for a file that is not its own
-        missing = CHECKPOINT
-    if missing:
+        whole = False
+    if not whole:
         raise TrainingError(f"{path} is not a checkpoint of this trainer, or a damaged one")
     return checkpoint
 
@@ -614,12 +629,31 @@ def _join():
     if "RANK" not in os.environ:
         return 0, 1
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        store, rank, world = next(dist.rendezvous("env://"))
+        if os.environ.get("LOCAL_WORLD_SIZE") == str(world):
+            # torchrun keeps one store for all starts, in which the addresses of the processes that ended still stand
+            # (on several machines TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 does the same)
+            store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return dist.get_rank(), dist.get_world_size()
 
 
+@contextlib.contextmanager
+def _together():
+    """Where every process waits for the others: one that has ended is no fault of this one's."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            f"another process of this run has ended ({' '.join(str(error).split())[:80]}): see what it said; "
+            "torchrun --max-restarts N goes on from the last checkpoint"
+        ) from None
+
+
+@_together()
 def _average_gradients(optimiser, *_):
     gradients = [weight.grad for group in optimiser.param_groups for weight in group["params"]]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
@@ -630,12 +664,14 @@ def _average_gradients(optimiser, *_):
         gradient.copy_(mean.view_as(gradient))
 
 
+@_together()
 def _of_the_first(value):
     shared = [value]
     dist.broadcast_object_list(shared)
     return shared[0]
 
 
+@_together()
 def _mean_over_processes(losses, world):
     values = torch.stack(list(losses.values()))
     if world > 1:
@@ -643,6 +679,7 @@ def _mean_over_processes(losses, world):
     return {name: round(value / world, 6) for name, value in zip(losses, values.tolist(), strict=True)}
 
 
+@_together()
 def _any_process(stopped, world):
     if world == 1:
         return stopped
@@ -652,25 +689,39 @@ def _any_process(stopped, world):
 
 
 def plain_step(generator, discriminator, optimiser_g, optimiser_d, real, z):
-    """The step as `pytorch/examples/dcgan` writes it: what `benchmark` compares with."""
+    """The step as `pytorch/examples/dcgan` writes it: what `benchmark` compares with. Returns both losses in a dict."""
     ones, zeros = torch.ones(len(real), device=real.device), torch.zeros(len(real), device=real.device)
     discriminator.zero_grad()
-    F.binary_cross_entropy(discriminator(real).sigmoid(), ones).backward()
+    on_real = F.binary_cross_entropy(discriminator(real).sigmoid(), ones)
+    on_real.backward()
     fake = generator(z)
-    F.binary_cross_entropy(discriminator(fake.detach()).sigmoid(), zeros).backward()
+    on_fake = F.binary_cross_entropy(discriminator(fake.detach()).sigmoid(), zeros)
+    on_fake.backward()
     optimiser_d.step()
     generator.zero_grad()
-    loss = F.binary_cross_entropy(discriminator(fake).sigmoid(), ones)
-    loss.backward()
+    g_loss = F.binary_cross_entropy(discriminator(fake).sigmoid(), ones)
+    g_loss.backward()
     optimiser_g.step()
-    return loss
+    return {"d_loss": (on_real + on_fake).detach(), "g_loss": g_loss.detach()}
 
 
-def benchmark(config, rounds=5):
-    """Times steps of the plain loop and of ours in turns; prints the medians in images/s and their ratio."""
+def plain_adam(network, lr=2e-4):
+    """The optimiser of the same example."""
+    return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.5, 0.999))
+
+
+def benchmark(config, rounds=5, clock=time.perf_counter):
+    """Times steps of the plain loop and of ours in turns, and where our time goes; prints and returns it in a dict.
+
+    `images_per_s`, plain and ours: medians over the rounds. `shares` of our step: the generator's and the
+    discriminator's passes, the optimisers, and the making of a batch, which in training a thread does meanwhile.
+    `of_peak`: operations of our step's convolutions over its time, as a share of what a large matrix product reaches.
+    With one thread, `time.process_time` as `clock` measures on a machine that does other things too.
+    """
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device, config.width, say=True)
-    real = torch.rand(config.batch, 3, config.size, config.size, device=device) * 2 - 1
+    pixels = np.random.default_rng(0).integers(0, 256, (config.batch, config.size, config.size, 3), np.uint8)
+    real = to_batch(pixels).to(device)
     z = draw_z(config.batch, config.z_dim, config.prior).to(device)
 
     def contender(precision, layout, optimiser, step):
@@ -678,29 +729,92 @@ def benchmark(config, rounds=5):
         optimisers = [optimiser(network.to(device, memory_format=layout)) for network in networks]
         images = real.contiguous(memory_format=layout)
 
-        def timed():
-            start = time.perf_counter()
+        def timed(step=step):
+            start = clock()
             with computing(precision, device, *networks) as autocast, autocast:
-                loss = step(*networks, *optimisers, images, z)
-            (loss["g_loss"] if isinstance(loss, dict) else loss).item()
-            return time.perf_counter() - start
+                step(*networks, *optimisers, images, z)["g_loss"].item()
+            return clock() - start
 
         return timed
 
-    def plain_adam(network):
-        return torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
-
     plain = contender("fp32", torch.contiguous_format, plain_adam, plain_step)
     ours = contender(precision, torch.channels_last, lambda network: adam(network, 2e-4), gan_step)
+    networks = [network.to(device) for network in _networks(config)]
+    with FlopCounterMode(display=False) as counter:
+        gan_step(*networks, *map(plain_adam, networks), real, z)
     plain(), ours()  # the first step prepares
     times = [(plain(), ours()) for _ in range(rounds)]
-    speeds = [config.batch / statistics.median(column) for column in zip(*times, strict=True)]
+    seconds = [statistics.median(column) for column in zip(*times, strict=True)]
+    parts = {"G": 0.0, "D": 0.0, "optimisers": 0.0}
+    for _ in range(rounds):
+        ours(functools.partial(_watched, clock, parts))
+    shares = {part: spent / sum(parts.values()) for part, spent in parts.items()}
+    began = clock()
+    to_batch(pixels)
+    shares["data"] = (clock() - began) / seconds[1]
+    peak = _peak(clock, device, torch.bfloat16 if precision == "bf16" else torch.float32)
+    result = {
+        "width": config.width,
+        "batch": config.batch,
+        "precision": precision,
+        "images_per_s": {"plain": config.batch / seconds[0], "ours": config.batch / seconds[1]},
+        "ratio": seconds[0] / seconds[1],
+        "shares": shares,
+        "of_peak": counter.get_total_flops() / seconds[1] / peak,
+    }
     print(
-        f"plain loop, fp32: {speeds[0]:.1f} images/s\nours, {precision}: {speeds[1]:.1f} images/s\n"
-        f"ratio: {speeds[1] / speeds[0]:.2f} (medians of {rounds} steps in turns, batch {config.batch}, "
-        f"width {config.width}, {torch.get_num_threads()} threads)"
+        f"plain loop, fp32: {config.batch / seconds[0]:.1f} images/s\n"
+        f"ours, {precision}: {config.batch / seconds[1]:.1f} images/s\n"
+        f"ratio: {result['ratio']:.2f} (medians of {rounds} steps in turns, batch {config.batch}, "
+        f"width {config.width}, {torch.get_num_threads()} threads)\n"
+        f"our step: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())} (data in a thread, meanwhile)\n"
+        f"arithmetic: {result['of_peak']:.0%} of what a large matrix product reaches here in this precision"
     )
-    return speeds
+    return result
+
+
+def _watched(clock, parts, generator, discriminator, optimiser_g, optimiser_d, real, z):
+    """`gan_step`; the seconds that each part of it took are added to the dict `parts`."""
+    last = clock()
+    ended = iter(("G", "D", "optimisers"))  # what is over when D is about to see an image
+
+    def mark(part):
+        nonlocal last
+        if real.is_cuda:
+            torch.cuda.synchronize()
+        now = clock()
+        parts[part] += now - last
+        last = now
+
+    def see(images):
+        mark(next(ended))
+        if images.requires_grad:
+            images.register_hook(lambda _: mark("D"))  # on its way back to G
+        return images
+
+    hooks = [
+        hook
+        for optimiser, part in ((optimiser_d, "D"), (optimiser_g, "G"))
+        for hook in (
+            optimiser.register_step_pre_hook(lambda *_, part=part: mark(part)),
+            optimiser.register_step_post_hook(lambda *_: mark("optimisers")),
+        )
+    ]
+    losses = gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, see=see)
+    for hook in hooks:
+        hook.remove()
+    return losses
+
+
+def _peak(clock, device, kind, side=2048):
+    """Operations a second of a matrix product."""
+    left, right = (torch.rand(side, side, device=device).to(kind) for _ in range(2))
+    times = []
+    for _ in range(5):
+        start = clock()
+        (left @ right)[0, 0].item()
+        times.append(clock() - start)
+    return 2 * side**3 / min(times)
 
 
 def main(arguments=None):
@@ -712,9 +826,12 @@ def main(arguments=None):
     stopped_by = []
     try:
         if only_time:
-            benchmark(TrainConfig(**options))
+            for width in [options.pop("width")] if "width" in options else (64, 128):
+                benchmark(TrainConfig(width=width, **options))
             return
         out = Path(out or f"runs/{_kind(options.get('data', 'rooms'))}")
+        if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):  # torchrun starts all anew when one has ended
+            resume = (out / "checkpoint.pt").exists()
         if resume:
             options = read_checkpoint(out)["config"] | options
         elif (out / "checkpoint.pt").exists():
@@ -740,7 +857,7 @@ def main(arguments=None):
 def _kind(spec):
     """What a run on `spec` is called: rooms, faces, lsun, celeba, or the folder's own name."""
     kind = spec.partition(":")[0]
-    return kind if kind in ("rooms", "faces", "lsun", "celeba") else Path(spec).expanduser().resolve().name
+    return kind if kind in ("rooms", "faces", "lsun", "celeba") else Path(spec).expanduser().resolve().name.removesuffix(".npy")
 
 
 @contextlib.contextmanager
@@ -779,7 +896,7 @@ def _parser():
         group.add_argument(flag, help=text, **options)
 
     run = parser.add_argument_group("the run")
-    add(run, "--data", "rooms[:N], faces[:N], a folder of images, lsun:PATH[:category] or celeba:PATH")
+    add(run, "--data", "rooms[:N], faces[:N], a folder of images, lsun:PATH[:category], celeba:PATH or a FILE.npy")
     add(run, "--limit", "use only the first N images", type=int, metavar="N")
     add(run, "--size", "pixels a side; 32 and 128 take one stage fewer or more", choices=SIZES)
     add(run, "--out", "folder of the run (default: runs/ and the name of the data)", metavar="FOLDER")

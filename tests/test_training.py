@@ -2,14 +2,19 @@
 
 import copy
 import errno
+import functools
 import json
 import os
+import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +23,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from dcgan_book import data, training, winograd
+from dcgan_book import data, pretrained, training, winograd
 from dcgan_book.models import Discriminator, Generator, initialise
 from dcgan_book.training import TrainConfig, TrainingError
 
@@ -468,6 +473,62 @@ def test_a_killed_command_goes_on_to_the_same_bits(unbroken, tmp_path):
     assert not list(tmp_path.glob(".*.new")), "half-written files are left"
 
 
+KILLS = """
+import contextlib, os, random, re, signal, sys, time
+from pathlib import Path
+from dcgan_book import training
+
+run, arguments, chance = Path(sys.argv[1]), sys.argv[2:], random.Random(0)
+training.RECALIBRATION = 128
+training.RunFolder.write_curves = lambda self: None  # only a picture, and slow
+resumed, longest = [], 0
+
+
+def latest():
+    log = run / "log.jsonl"
+    steps = re.findall(r'"step": (\\d+)', log.read_text()) if log.exists() else []
+    return max(map(int, steps), default=0)
+
+
+for kill in range(20):
+    there = (run / "checkpoint.pt").exists()
+    resumed.append(there)
+    began = training.read_checkpoint(run)["step"] if there else 0
+    child = os.fork()
+    if not child:
+        with contextlib.redirect_stderr(open(os.devnull, "w")):
+            training.main(arguments + ["--resume"] * there)
+        os._exit(0)
+    moment = began + chance.randrange(8)
+    while latest() < moment:
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.03))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, f"kill {kill} came after the end"
+    if (run / "checkpoint.pt").exists():
+        assert latest() - training.read_checkpoint(run)["step"] <= 3 + training.LOG_EVERY
+print(sum(resumed), training.read_checkpoint(run)["step"])
+training.main([*arguments, "--resume"])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
+def test_twenty_kills_at_random_moments_change_no_bit(images, tmp_path):
+    """kill -9, wherever it strikes: in a step, between files, while a checkpoint is written. The imports are made
+    once and every run is a fork of that process, so that twenty runs take seconds."""
+    config = replace(TINY, steps=400, checkpoint_every=3, sheet_every=500, **REMEDIES)
+    train(config, images, run=tmp_path / "whole")
+    command = [sys.executable, "-c", KILLS, str(tmp_path / "run"), *flags(config, tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    resumed, step = map(int, done.stdout.split()[:2])
+    assert resumed >= 15 and 30 <= step < 400, "hardly a kill fell on a run with something to lose"
+    assert same(learned(tmp_path / "run"), learned(tmp_path / "whole"))
+    assert steps_of(tmp_path / "run") == list(range(5, 401, 5))
+    assert not list((tmp_path / "run").glob(".*.new")), "half-written files are left"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no polite kill")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_end_keeps_every_step(unbroken, tmp_path, number):
@@ -498,74 +559,135 @@ def test_a_resumed_run_computes_as_it_began(images, tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------- several processes
 
 WORKER = """
-import os, sys, torch
+import json, os, signal, sys
+import torch
 from dcgan_book import training
+from dcgan_book.models import Discriminator, Generator, initialise
 
-class Bare(training.Generator):
-    "Without BatchNorm, whose statistics each process takes of its own share"
-    def __init__(self, *sizes, **more):
-        super().__init__(*sizes, **more)
-        for stage in list(self.stages.values())[:-1]:
-            stage[1] = torch.nn.Identity()
-
-class BareD(training.Discriminator):
-    def __init__(self, *sizes, **more):
-        super().__init__(*sizes, **more)
-        for stage in list(self.stages.values())[1:-1]:
-            stage[1] = torch.nn.Identity()
-
-def initialise(network, random):
-    for weight in network.parameters():
-        torch.nn.init.normal_(weight, 0, 0.1, generator=random)
-    return network
-
-train, replace = training.train, training.RunFolder._replace
-rank, folder = os.environ.get("RANK", "0"), sys.argv[1]
-training.Generator, training.Discriminator, training.initialise = Bare, BareD, initialise
+rank, restarts = int(os.environ.get("RANK", 0)), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+folder, what, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+config = training.TrainConfig(**options)
 training.RECALIBRATION = 128
+training.choose_precision = lambda *_, **__: ["fp32", "bf16"][rank]  # as a probe may, on a busy machine
 
-def keep(*given, **options):
-    trained = train(*given, **options)
-    parts = {"generator": trained.generator, "discriminator": trained.discriminator, "ema": trained.ema}
-    torch.save({name: part.state_dict() for name, part in parts.items()}, f"{folder}/rank-{rank}.pt")
-    return trained
 
-def note(self, name, content):
+def written(self, name, content, replace=training.RunFolder._replace):
     with open(f"{folder}/writes-{rank}.txt", "a") as file:
         print(name, file=file)
     replace(self, name, content)
 
-training.train, training.RunFolder._replace = keep, note
-training.choose_precision = lambda *_, **__: ["fp32", "bf16"][int(rank)]  # as a probe may, on a busy machine
-training.main(sys.argv[2:])
+
+def in_shares(network, count):
+    "One process's network that takes BatchNorm's statistics of `count` shares, as as many processes do."
+    forward = network.forward
+    network.forward = lambda x: torch.stack([forward(x[k::count]) for k in range(count)], 1).flatten(0, 1)
+
+
+def trained(name, shares=1, **more):
+    random = torch.Generator().manual_seed(0)
+    models = [initialise(network, random) for network in (Generator(4, 8), Discriminator(4))]
+    for network in models:
+        in_shares(network, shares)
+    images = training.data.load(config.data, progress=False).images
+    done = training.train(training.dataclasses.replace(config, **more), images, models=models, progress=False)
+    parts = {"generator": done.generator, "discriminator": done.discriminator, "ema": done.ema}
+    values = {part: list(network.parameters()) for part, network in parts.items()}
+    values |= {"gradients": [weight.grad for network in models for weight in network.parameters()], "losses": done.log[-1]}
+    torch.save(values, f"{folder}/{name}-{rank}.pt")
+
+
+if what == "compare":
+    training.RunFolder._replace = written
+    if "RANK" in os.environ:
+        trained("one-step", steps=1)
+        trained("twenty", steps=20)
+        options["steps"] = 20
+    else:
+        trained("one-step", shares=2, steps=1)
+if what == "killed" and rank == 1 and not restarts:
+    step, calls = training.gan_step, []
+
+    def fatal(*given):
+        calls.append(None)
+        if len(calls) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(*given)
+
+    training.gan_step = fatal
+if "RANK" in os.environ:
+    training.main([f"--{name.replace('_', '-')}={value}" for name, value in options.items()] + [f"--out={folder}/run"])
 """
+TWO = {"data": "rooms:24", "steps": 20, "batch": 8, "width": 4, "z_dim": 8, "ema": 0.5, "device": "cpu",
+       "checkpoint_every": 5, "sheet_every": 50}  # fmt: skip
 
 
-def test_two_processes_train_one_model(tmp_path):
-    """Where there is no BatchNorm, two processes do what one does; both have the same bits, and one writes."""
+def start_worker(tmp_path, folder, what, processes, *more):
+    """Starts WORKER under torchrun, or alone; returns it when it has ended."""
     (tmp_path / "worker.py").write_text(WORKER)
-    config = replace(TINY, precision="auto", steps=4, batch=8, ema=0.5)
+    folder.mkdir()
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *more]
+    command += [str(tmp_path / "worker.py"), str(folder), what, json.dumps(TWO)]
     environment = {key: value for key, value in os.environ.items() if key != "RANK"} | {"OMP_NUM_THREADS": "1"}
-    states = {}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What two processes computed, and one on the joint batch: the folders."""
+    place = tmp_path_factory.mktemp("processes")
     for count in (1, 2):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        start = [sys.executable]
-        if count > 1:
-            start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        command = [*start, str(tmp_path / "worker.py"), str(folder), *flags(config, folder / "run")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        done = start_worker(place, place / str(count), "compare", count)
         assert done.returncode == 0, done.stderr
-        states[count] = [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(count)]
-    (alone,), (first, second) = states.values()
-    assert same(first, second)
-    for part, state in alone.items():
-        for name, value in state.items():
-            torch.testing.assert_close(value, first[part][name], rtol=1e-3, atol=1e-5)
-    log = [training.read_log(tmp_path / str(count) / "run") for count in (1, 2)]
-    assert log[0][-1]["d_loss"] == pytest.approx(log[1][-1]["d_loss"], rel=1e-4)
-    assert "checkpoint.pt" in (tmp_path / "2" / "writes-0.txt").read_text()
-    assert not (tmp_path / "2" / "writes-1.txt").exists()
+    return place / "1", place / "2"
+
+
+def saved(folder, name, rank=0):
+    return torch.load(folder / f"{name}-{rank}.pt", weights_only=False)
+
+
+def test_two_processes_have_the_gradients_of_one_on_the_joint_batch(two):
+    """BatchNorm takes the statistics of each process's share, so the one process does the same: it computes the
+    two shares apart and joins them before the loss. What is left is the order of the sums."""
+    alone, together = two
+    expected, first, second = saved(alone, "one-step"), saved(together, "one-step"), saved(together, "one-step", 1)
+    assert len(expected["gradients"]) == 24 and same(first["gradients"], second["gradients"])
+    for ours, theirs in zip(first["gradients"], expected["gradients"], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6 * float(theirs.abs().max()) + 1e-9)
+        assert theirs.abs().max() > 0
+    for name in ("d_loss", "g_loss", "d_real", "d_fake"):
+        assert first["losses"][name] == second["losses"][name] == pytest.approx(expected["losses"][name], abs=2e-6)
+
+
+def test_two_processes_have_the_same_weights_and_one_writes(two):
+    _, together = two
+    first, second = (saved(together, "twenty", rank) for rank in (0, 1))
+    start = saved(together, "one-step")
+    for part in ("generator", "discriminator", "ema"):
+        assert same([w.data for w in first[part]], [w.data for w in second[part]])
+        assert not same([w.data for w in first[part]], [w.data for w in start[part]])
+    assert "checkpoint.pt" in (together / "writes-0.txt").read_text()
+    assert not (together / "writes-1.txt").exists()
+
+
+def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_had_been(two, tmp_path):
+    done = start_worker(tmp_path, tmp_path / "killed", "killed", 2, "--max-restarts=2")
+    assert done.returncode == 0, done.stderr
+    assert "exitcode: -9" in done.stderr and "another process of this run has ended" in done.stderr
+    run, whole = tmp_path / "killed" / "run", two[1] / "run"
+    assert training.read_checkpoint(run)["step"] == TWO["steps"] and steps_of(run) == [5, 10, 15, 20]
+    assert same(learned(run), learned(whole))
+
+
+def test_another_number_of_processes_goes_on_with_a_run(two, tmp_path):
+    run = shutil.copytree(two[1] / "run", tmp_path / "run")
+    before = training.read_checkpoint(run)
+    training.main(["--resume", f"--out={run}", "--steps=22", "--threads=1"])
+    after = training.read_checkpoint(run)
+    assert after["step"] == 22 and steps_of(run) == [5, 10, 15, 20, 22]
+    assert after["machine"]["precision"] == before["machine"]["precision"] == "fp32"
+    assert not same(before["generator"], after["generator"])
 
 
 # ---------------------------------------------------------------------------------------------------- faults
@@ -675,6 +797,51 @@ def test_foreign_and_damaged_checkpoints(unbroken, tmp_path):
         assert "not a checkpoint of this trainer" in refusal("--resume", "--out", tmp_path), name
 
 
+class Hostile:
+    """Unpickled with `pickle.load` or `torch.load(..., weights_only=False)`, this runs a command."""
+
+    def __init__(self, mark):
+        self.command = f"echo executed > '{mark}'"
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_hostile_checkpoint_is_refused_and_nothing_in_it_runs(unbroken, tmp_path):
+    whole, mark, path = training.read_checkpoint(unbroken[1]), tmp_path / "mark", tmp_path / "checkpoint.pt"
+    hostile = Hostile(mark)
+    os.system(hostile.command)
+    assert mark.exists(), "the command does nothing: its absence would show nothing"
+    mark.unlink()
+    for content in (hostile, [hostile], whole | {"random": hostile}, whole | {"generator": {"weight": hostile}}):
+        torch.save(content, path)
+        assert "not a checkpoint of this trainer" in refusal("--resume", "--out", tmp_path)
+        with pytest.raises(pretrained.PretrainedError, match="not a checkpoint of this trainer"):
+            pretrained.load(tmp_path)
+    for protocol in (0, 2, 5):
+        path.write_bytes(pickle.dumps(whole["config"] | {"steps": hostile}, protocol))
+        assert "not a checkpoint of this trainer" in refusal("--resume", "--out", tmp_path)
+    assert not mark.exists()
+
+
+def test_a_checkpoint_with_values_of_other_kinds(images, unbroken, tmp_path):
+    config, run = unbroken
+    whole = training.read_checkpoint(run)
+    for name, value in {"step": "12", "seconds": None, "machine": [], "config": {"width": "4"}, "random": 3}.items():
+        torch.save(whole | {name: value}, tmp_path / "checkpoint.pt")
+        with pytest.raises(TrainingError, match="not a checkpoint of this trainer, or a damaged one"):
+            train(config, images, run=tmp_path, resume=True)
+    wrong = {
+        "generator": Generator(8, 8).state_dict(), "discriminator": {"x": 1}, "ema": {}, "optimiser_g": {"state": 3},
+        "optimiser_d": {}, "random": torch.zeros(3),
+    }  # fmt: skip
+    for name, value in wrong.items():
+        torch.save(whole | {name: value}, tmp_path / "checkpoint.pt")
+        with pytest.raises(TrainingError, match=f"not of these networks: its {name} does not fit") as fault:
+            train(config, images, run=tmp_path, resume=True)
+        assert "\n" not in str(fault.value)
+
+
 @pytest.mark.parametrize("fault, says", [({"lr_d": 1e30}, "g_loss is nan"), ({"lr_g": 1e30}, "d_loss is nan")])
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, fault, says):
     message = refusal(*flags(replace(TINY, **fault), tmp_path))
@@ -744,6 +911,59 @@ def test_a_full_disk_leaves_the_last_checkpoint(images, small_disk):
     assert not list((folder / "run").glob(".*"))
 
 
+@pytest.fixture
+def locked(unbroken):
+    """A folder with a run in it that may be read and not written. Root, who may everything, steps aside."""
+    folder = Path(tempfile.mkdtemp())
+    shutil.copytree(unbroken[1], folder / "run")
+    for path in (folder / "run", folder):
+        path.chmod(0o555)
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+    for path in (folder, folder / "run"):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks folders otherwise")
+def test_a_folder_that_may_not_be_written_or_read(images, unbroken, locked):
+    config, _ = unbroken
+    before = learned(locked / "run")
+    message = refusal(*flags(TINY, locked / "new"))
+    assert message.startswith(f"error: cannot write to {locked / 'new'}") and "Permission denied" in message
+    later = replace(config, steps=config.steps + 5)
+    message = refusal(*flags(later, locked / "run"), "--resume")
+    assert "Permission denied" in message and f"the checkpoint of step {config.steps} in {locked / 'run'} is intact" in message
+    assert same(learned(locked / "run"), before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks files otherwise")
+def test_a_checkpoint_that_may_not_be_read(locked):
+    back = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    path = locked / "run" / "checkpoint.pt"
+    path.chmod(0)
+    os.seteuid(back)
+    assert re.search("cannot read .*checkpoint.pt: Permission denied", refusal("--resume", "--out", locked / "run"))
+
+
+def test_ctrl_c_before_the_first_step(monkeypatch):
+    """While images are drawn or decoded there is nothing to save, and it ends at once."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "load", interrupted)
+    with pytest.raises(SystemExit) as end:
+        training.main(["--data=rooms:24"])
+    assert end.value.code == 130
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     assert f"cannot write to {tmp_path / 'file'}" in refusal("--data=rooms:4", "--out", tmp_path / "file")
@@ -762,14 +982,36 @@ def test_help_names_every_option(capsys):
     assert "None" not in text
 
 
-def test_the_benchmark_prints_both_rates_and_their_ratio(capsys):
+def test_the_benchmark_prints_both_rates_their_ratio_and_where_the_time_goes(capsys):
     training.main(["--benchmark", "--width=4", "--batch=8", "--device=cpu", "--precision=fp32"])
     found = re.search(
-        r"plain loop, fp32: ([\d.]+) images/s\nours, fp32: ([\d.]+) images/s\nratio: ([\d.]+) \(medians of 5",
+        r"plain loop, fp32: ([\d.]+) images/s\nours, fp32: ([\d.]+) images/s\nratio: ([\d.]+) \(medians of 5.*\n"
+        r"our step: G (\d+)%, D (\d+)%, optimisers (\d+)%, data \d+% .*\narithmetic: \d+% of",
         capsys.readouterr().out,
     )
-    plain, ours, ratio = map(float, found.groups())
-    assert plain > 0 and ratio == pytest.approx(ours / plain, abs=0.01)
+    plain, ours, ratio, *shares = map(float, found.groups())
+    assert plain > 0 and ratio == pytest.approx(ours / plain, abs=0.03)
+    assert sum(shares) == pytest.approx(100, abs=2) and min(shares) > 0
+
+
+def test_the_benchmark_takes_both_widths_unless_told(monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "benchmark", lambda config: seen.append((config.width, config.batch)))
+    training.main(["--benchmark", "--batch=8"])
+    training.main(["--benchmark", "--width=7"])
+    assert seen == [(64, 8), (128, 8), (7, 128)]
+
+
+def test_watching_a_step_changes_nothing_in_it():
+    results = []
+    for step in (training.gan_step, functools.partial(training._watched, time.perf_counter, parts := {"G": 0.0, "D": 0.0, "optimisers": 0.0})):
+        networks, random = pair(), torch.Generator().manual_seed(1)
+        adams = [training.adam(network, 2e-4) for network in networks]
+        for _ in range(2):
+            losses = step(*networks, *adams, torch.rand(6, 3, 64, 64, generator=random), training.draw_z(6, 8, generator=random))
+        results.append([weights(network) for network in networks] + [losses])
+        assert not any(adam._optimizer_step_pre_hooks or adam._optimizer_step_post_hooks for adam in adams)
+    assert same(*results) and min(parts.values()) > 0
 
 
 def test_the_probe_chooses_and_says(capsys):
