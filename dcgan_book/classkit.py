@@ -9,6 +9,7 @@ import argparse
 import ast
 import copy
 import html
+import json
 import re
 import shutil
 import sys
@@ -67,6 +68,14 @@ def exercises(notebook):
                 line = re.search(r"^\*(?P<minutes>[^,*]+), (?P<difficulty>\w+), (?P<kind>[\w ]+)\.\*", match["body"], re.M)
                 found.append((match["title"].removeprefix("Exercise: "), line and line.groupdict()))
     return found
+
+
+def self_test(chapter):
+    """Shows the questions of book/self-tests/<chapter>.json: click an answer and read why it is right or wrong."""
+    from jupyterquiz import display_quiz
+
+    questions = json.loads((BOOK / "self-tests" / f"{chapter}.json").read_text(encoding="utf-8"))
+    display_quiz(questions, colors={"--jq-multiple-choice-bg": "#0b4a73"}, border_radius=4)
 
 
 # ------------------------------------------------------------------------------------------------ notebooks

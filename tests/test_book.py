@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parent.parent
@@ -140,3 +141,45 @@ def test_formulas_become_mathml_without_a_script(tmp_path):
     assert len(aligned.find_all("mtr")) == 2
     assert tree.find("a", href="#equation-eq-one")
     assert "MathJax" not in page and "\\" not in tree.get_text()
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_is_for_everyone(html, browser, page, scheme):
+    """axe-core finds nothing serious: contrast, names of controls, order of the keyboard, headings, alternatives."""
+    context = browser.new_context(color_scheme=scheme)
+    tab = context.new_page()
+    tab.goto((html / "book" / f"{page}.html").as_uri())
+    tab.wait_for_timeout(300)
+    found = Axe().run(tab).response["violations"]
+    context.close()
+    serious = [(fault["id"], fault["nodes"][0]["html"][:120]) for fault in found if fault["impact"] in ("serious", "critical")]
+    assert serious == []
+
+
+def test_a_page_prints_black_on_white(html, browser):
+    context = browser.new_context(color_scheme="dark")
+    tab = context.new_page()
+    tab.goto((html / "book" / "02-walking.html").as_uri())
+    tab.emulate_media(media="print", color_scheme="dark")
+    colours = set(tab.evaluate("[...document.querySelectorAll('article p, article pre span')].map(e => getComputedStyle(e).color)"))
+    shown = tab.evaluate("""[".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-area"]
+        .filter(name => getComputedStyle(document.querySelector(name)).display != "none")""")
+    wide = tab.evaluate("document.querySelector('article').getBoundingClientRect().width / innerWidth")
+    pages = tab.pdf(format="A4").count(b"/Type /Page\n")
+    context.close()
+    assert colours == {"rgb(0, 0, 0)"} and shown == []
+    assert wide > 0.8 and 5 < pages < 40
+
+
+def test_a_self_test_answers(html, browser):
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto((html / "book" / "02-walking.html").as_uri())
+    for correct in ("false", "true"):
+        tab.click(f".Quiz .MCButton[data-correct={correct}]")
+        said = tab.inner_text(".Quiz .Feedback")
+        assert said.strip()
+    right = json.loads((ROOT / "book" / "self-tests" / "02-walking.json").read_text(encoding="utf-8"))[0]["answers"]
+    context.close()
+    assert next(answer["feedback"] for answer in right if answer["correct"]) in said

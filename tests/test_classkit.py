@@ -1,6 +1,7 @@
 """The class kit: what students get, what teachers get, and that every check tells right from wrong."""
 
 import ast
+import json
 import subprocess
 import sys
 
@@ -150,3 +151,14 @@ def test_student_copies_keep_the_rest_and_lose_the_answers(path):
     for cell in copy.cells:
         if cell.cell_type == "code" and not cell.source.startswith("%"):
             ast.parse(cell.source)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_self_test_has_one_right_answer_and_says_why(path):
+    questions = json.loads((classkit.BOOK / "self-tests" / f"{path.stem}.json").read_text(encoding="utf-8"))
+    assert len(questions) >= 4
+    for question in questions:
+        answers = question["answers"]
+        assert sum(answer["correct"] for answer in answers) == 1 and len(answers) >= 3
+        assert len({answer["answer"] for answer in answers}) == len(answers)
+        assert all(answer["feedback"].strip() for answer in answers)
