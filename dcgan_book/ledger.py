@@ -33,7 +33,7 @@ class Row:
     claim: what is claimed, in our words. section: of the paper ("6.2"), or "article" for a question of the article
     this book grew from. test: how we test it. value: the number with its interval, "12.0% [9.1%, 15.3%]". control:
     what the same test says where the claim must fail. verdict: one of VERDICTS. where: the name of the figure, or of
-    another target in the chapter, that shows it. Raises LedgerError where one is empty or the verdict is another.
+    another target in the chapter, that shows it. Raises LedgerError where one is empty, or the verdict is another.
     """
 
     claim: str
@@ -49,6 +49,8 @@ class Row:
             text = getattr(self, field.name)
             if not isinstance(text, str) or not text.strip():
                 raise LedgerError(f"{field.name} of the row {self.claim!r} is {text!r}: give a sentence or a name")
+        if set(self.claim) & set("`<>"):
+            raise LedgerError(f"the claim {self.claim!r} becomes a link: write it without `, < and >")
         if self.verdict not in VERDICTS:
             raise LedgerError(f"{self.verdict!r} is no verdict: take one of {', '.join(VERDICTS)}")
 

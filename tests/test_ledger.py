@@ -31,7 +31,7 @@ def test_a_chapter_writes_its_rows_and_reads_them_back(tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    {"verdict": "maybe"}, {"value": ""}, {"control": None}, {"where": " "}, {"value": 0.5},
+    {"verdict": "maybe"}, {"value": ""}, {"control": None}, {"where": " "}, {"value": 0.5}, {"claim": "x < y"},
 ])  # fmt: skip
 def test_a_row_that_is_none_is_refused(change):
     with pytest.raises(ledger.LedgerError):

@@ -19,10 +19,9 @@ SIGNS = dict(zip(ledger.VERDICTS, "●◐○–", strict=True))
 
 class FromLedger(SphinxDirective):
     def rows(self):
-        """(chapter, row) of every row."""
         for path in ledger.RESULTS.glob("*.json"):
             self.env.note_dependency(str(path))
-        return [(chapter, row) for chapter, rows in ledger.load_all().items() for row in rows]
+        return [row for rows in ledger.load_all().values() for row in rows]
 
     def parse(self, text, parent):
         self.state.nested_parse(StringList(text.splitlines(), "claims"), self.content_offset, parent)
@@ -36,10 +35,10 @@ class Claims(FromLedger):
 
     def run(self):
         table = ["| claim, and its test | here | control | verdict |", "|---|---|---|---|"]
-        for chapter, row in self.rows():
+        for row in self.rows():
             if row.section == self.arguments[0]:
                 claim = row.claim[0].upper() + row.claim[1:]
-                cells = f"[{claim}]({chapter}.ipynb#{row.where}). *Test:* {row.test}.", row.value, row.control, f"{SIGNS[row.verdict]} {row.verdict}"
+                cells = f"{{ref}}`{claim} <{row.where}>`. *Test:* {row.test}.", row.value, row.control, f"{SIGNS[row.verdict]} {row.verdict}"
                 table.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         if len(table) == 2:
             return [nodes.paragraph("", "No chapter has written a claim of this section yet.")]
@@ -53,7 +52,7 @@ class Summary(FromLedger):
 
     def run(self):
         counts = {}
-        for _, row in self.rows():
+        for row in self.rows():
             counts.setdefault(row.section, Counter())[row.verdict] += 1
         if not counts:
             return []
