@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -286,24 +285,36 @@ def covered(masks, stage="4x4"):
     return F.avg_pool2d(masks[:, None].float(), masks.shape[-1] // int(stage.split("x")[0]))[:, 0]
 
 
-def selectivity(maps, shares, least=0.1):
+def selectivity(maps, shares, against=None, least=0.1):
     """How surely each unit's response tells where an object is: (units,), from 0 to 1, 0.5 for none of it.
 
     The share of pairs of images in which the one with the object at a place has the larger response there (the area
     under the ROC curve). Both are of the same place, so that no unit gains by knowing where objects usually are.
     Arguments: `maps`, (n, units, h, w); `shares`, (n, h, w), from `covered`; the object is there from a share of
-    `least` on, and is not where it is 0; what lies between is left out. NaN if no place has both kinds.
+    `least` on, and is not where it is 0; what lies between is left out; `against`, bool (n, h, w), which places
+    without the object count, by default all: among those with other objects, a detector of anything gains nothing.
+    Several objects at once, shares and against (objects, n, h, w), give (objects, units). NaN if no place has both.
     """
-    right, pairs = np.zeros(maps.shape[1]), 0
+    with_it = shares >= least
+    without = (shares == 0) if against is None else (shares == 0) & against
+    if shares.ndim == 3:
+        with_it, without = with_it[None], without[None]
+    right, pairs = np.zeros((len(with_it), maps.shape[1])), np.zeros((len(with_it), 1))
     for place in np.ndindex(*maps.shape[2:]):
-        share = shares[:, *place].numpy()
-        there, used = share >= least, (share >= least) | (share == 0)
-        with_it, without = there.sum(), (used & ~there).sum()
-        if with_it and without:
-            ranks = rankdata(maps[:, :, *place].float().numpy()[used], axis=0)
-            right += ranks[there[used]].sum(0) - with_it * (with_it + 1) / 2
-            pairs += with_it * without
-    return torch.from_numpy(right / pairs) if pairs else torch.full((maps.shape[1],), torch.nan)
+        responses = maps[:, :, *place].float().T.numpy()
+        there, absent = with_it[..., *place].numpy(), without[..., *place].numpy()
+        pairs += (there.sum(1) * absent.sum(1))[:, None]
+        order = np.argsort(responses, axis=1, kind="stable")
+        orders = [order]
+        if (np.diff(np.take_along_axis(responses, order, 1), axis=1) == 0).any():
+            # equal responses also in the other order, so that such a pair counts half
+            orders.append(len(maps) - 1 - np.argsort(responses[:, ::-1], axis=1, kind="stable"))
+        for order in orders:
+            for i in range(len(there)):
+                smaller = absent[i][order].cumsum(1, dtype=np.int32)
+                right[i] += (smaller * there[i][order]).sum(1) / len(orders)
+    found = torch.from_numpy(np.divide(right, pairs, out=np.full_like(right, np.nan), where=pairs > 0))
+    return found[0] if shares.ndim == 3 else found
 
 
 @torch.no_grad()
@@ -339,14 +350,27 @@ def pooled_features(model, images, stages=None, batch=128):
     return torch.cat(found)
 
 
-def l2_svm(features, labels, strength=1e-4, seed=0):
+def l2_svm(features, labels, strength=1e-4, seed=0, scale=True):
     """A linear L2-SVM (squared hinge loss, L2 penalty; paper, section 5), fitted by scikit-learn.
 
-    Arguments: `features`, (n, numbers), which are first scaled to mean 0 and deviation 1; `labels`, (n,);
-    `strength`, the inverse of the penalty (scikit-learn's C). Returns the pipeline: `predict`, `score`, ...
+    Arguments: `features`, (n, numbers), which are first scaled to mean 0 and deviation 1 unless `scale` is False;
+    `labels`, (n,); `strength`, the inverse of the penalty (scikit-learn's C). Returns the pipeline: `predict`, ...
     """
     svm = LinearSVC(C=strength, class_weight="balanced", dual="auto", random_state=seed, max_iter=5000)
-    return make_pipeline(StandardScaler(), svm).fit(features, labels)
+    return make_pipeline(*([StandardScaler()] if scale else []), svm).fit(features, labels)
+
+
+def compact(features, count):
+    """Scaled `features` (n, numbers) turned into the space that the first `count` of them span: (n, at most count).
+
+    A linear L2-SVM fitted to those first ones says the same of both, for 1,000 images in a fraction of the time.
+    """
+    known = features[:count].double()
+    deviation = known.std(0, correction=0)
+    scaled = (features.double() - known.mean(0)) / torch.where(deviation > 0, deviation, 1.0)
+    squares, turned = torch.linalg.eigh(scaled[:count] @ scaled[:count].T)
+    real = squares > squares.max() * 1e-10
+    return scaled @ (scaled[:count].T @ turned[:, real] / squares[real].sqrt())
 
 
 # -------------------------------------------------------------------------------------------------- helpers

@@ -61,6 +61,17 @@ def sheet(images, columns):
     return whole.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
 
 
+def signed(maps):
+    """Gradients (n, 3, h, w) as images: each over its own largest absolute value, so that grey is 0."""
+    return maps / maps.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+
+
+def spotlit(images, maps):
+    """Images (n, 3, h, w) that keep their light where a map (n, h, w), from 0 up, is large, and a fifth where it is 0."""
+    share = maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    return (images + 1) * (0.2 + 0.8 * share[:, None]) - 1
+
+
 def grid(images, columns=8, labels=None, notes=None):
     """Images (n, 3, h, w) in [-1, 1] in rows of `columns`, each with its label above, or its note below, if any."""
     n = len(images)
@@ -161,6 +172,18 @@ def runs(runs):
         _picture(picture, sheet(samples, len(samples)))
     axes[-1, 0].set_xlabel("step")
     return fig
+
+
+def dots(ax, table):
+    """A row for each name and in it a mark for each kind: table is kind to name to (value, low, high, ...) or None."""
+    names = list(next(iter(table.values())))
+    for k, (kind, row) in enumerate(table.items()):
+        values = np.array([(row[name] or [np.nan] * 3)[:3] for name in names])
+        reach = np.abs(values[:, 1:] - values[:, :1]).T
+        places = np.arange(len(names)) + 0.17 * (k - (len(table) - 1) / 2)
+        ax.errorbar(values[:, 0], places, xerr=reach, fmt="osD^vP"[k], markersize=4.5, linewidth=1, label=kind)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)  # the first on top
 
 
 def _losses(ax, log):

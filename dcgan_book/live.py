@@ -1,8 +1,9 @@
 """Live figures of the rendered book: the generator itself runs in the reader's browser (`live.js`).
 
-`film`, `walk`, `images`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget, whose state
-Python reads and sets; on a page of the book it is an HTML element with the same state, and needs no kernel. Both get the generator's weights
-folded and rounded (`pack`): from the kernel, or from a script that is written when the book is built.
+`film`, `walk`, `units`, `images`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget,
+whose state Python reads and sets; on a page of the book it is an HTML element with the same state, and needs no kernel.
+Both get the generator's weights folded and rounded (`pack`): from the kernel, or from a script that is written when the
+book is built.
 """
 
 import base64
@@ -20,10 +21,10 @@ import traitlets
 from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dcgan_book import figures, walking
+from dcgan_book import features, figures, rooms, walking
 from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
-from dcgan_book.hooks import ablate
-from dcgan_book.training import draw_z
+from dcgan_book.hooks import ablate, activations_of
+from dcgan_book.training import draw_z, to_batch
 
 LANES = 8  # output channels that live.js computes at once
 RUN = 4  # input numbers that it takes at once
@@ -46,7 +47,7 @@ class LiveFigure(anywidget.AnyWidget):
     in a walk `ends`, `t`, `path` ("line" or "arc") and `nudges` (one for each direction, then for each
     coordinate); in a film `at`, the index of the step shown; in an arithmetic `trays` (three lists of indices of
     samples), `norm` (one of `arithmetic.NORMS`) and `amounts` (one for each direction); in a picker `chosen`, concept
-    to seeds.
+    to seeds; among units `at`, the room's index, and `unit`, that of the unit in the list given.
     """
 
     _esm = script()
@@ -68,6 +69,7 @@ class LiveFigure(anywidget.AnyWidget):
     norm = traitlets.Enum(NORMS, "free").tag(sync=True)
     amounts = traitlets.List().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
+    unit = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, generator=None, name=None, **state):
         if generator is not None:
@@ -81,7 +83,7 @@ class LiveFigure(anywidget.AnyWidget):
     def html(self):
         """The figure on a page: its static picture and its state, which live.js brings to life."""
         names = ("view", "label", "weights", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at",
-                 "trays", "norm", "amounts", "chosen")  # fmt: skip
+                 "trays", "norm", "amounts", "chosen", "unit")  # fmt: skip
         state = html.escape(json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":")))
         return (
             f'<figure class="dcgan-live" data-figure="{state}">'
@@ -212,6 +214,45 @@ def forgetting(trained, z, rankings, insertion):
     )  # fmt: skip
 
 
+def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
+    """What units of a discriminator see in some rooms, beside the true masks and random weights (chapter 3).
+
+    Arguments: `networks`, a trained discriminator and one with random weights; `rooms_shown`, a `rooms.Rooms` of a
+    few; `chosen`, a list of (group, object or None, unit), in the order of the list of units; `stage`, the units';
+    `layer`, whose maps Grad-CAM adds. It is all computed here, so that the figure needs no network.
+    """
+    photos, labels = to_batch(rooms_shown.images), torch.from_numpy(rooms_shown.labels.copy())
+    objects = [name for name in rooms.OBJECTS if rooms_shown.mask(name).any()]
+    masks = [labels == rooms.LABELS.index(name) for name in objects]
+    sees, edges, n = features.receptive_field(networks[0], stage), features.edges(photos), len(photos)
+    rows, fields, lifts = [photos], [], [[], [], []]
+    for _, _, unit in chosen:
+        responses = activations_of(networks[0], stage, photos)[:, unit]
+        places = features.peaks(responses)[1]
+        seen = sees.masks(places)
+        guided = [features.saliency(network, photos, stage, unit, at=places) for network in networks]
+        cam = features.grad_cam(networks[0], photos, layer, stage, unit, at=places)
+        cam = features.enlarge(cam, features.receptive_field(networks[0], layer))
+        rows += [figures.signed(guided[0]), figures.spotlit(photos, cam), figures.signed(guided[1])]
+        fields.append([[*(sees.start + sees.jump * place).tolist(), sees.size] for place in places])
+        for kind, maps in zip(lifts, (*guided, edges), strict=True):
+            kind.append([features.lift(maps, mask, seen).tolist() for mask in masks])
+    first, rest = torch.cat(rows[:4]), torch.cat(rows)
+    by_room = [[[[_tenths(kind[u][o][i]) for o in range(len(objects))] for u in range(len(chosen))] for i in range(n)]
+               for kind in lifts]
+    return LiveFigure(
+        view="units", picture=_picture(figures.sheet(first, n)),
+        data={
+            "units": [{"unit": unit, "group": group, "object": name} for group, name, unit in chosen],
+            "objects": objects, "index": {name: rooms.LABELS.index(name) for name in objects},
+            "fields": [[fields[u][i] for u in range(len(chosen))] for i in range(n)], "lifts": by_room,
+            "sheet": _picture(figures.sheet(rest, n), quality=60),
+            "labels": _picture(np.concatenate(list(rooms_shown.labels), 1), "png"),
+        },
+        label=f"{n} rooms, and below them the guided image of a unit, its Grad-CAM, and the guided image of random weights",
+    )  # fmt: skip
+
+
 def edit(stage, units, value=0.0, region=None):
     """An entry of a figure's `units`, with the meaning of `hooks.ablate`: units of a stage, set to a value after it.
 
@@ -315,8 +356,12 @@ def _numbers(latents):
     return [[round(value, DIGITS) for value in latent] for latent in latents.tolist()]
 
 
-def _picture(array):
-    """A data URI of uint8 (h, w, 3), small enough to stand in a page."""
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "webp", quality=75, method=6)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _tenths(value):
+    return None if np.isnan(value) else round(value, 1)  # JSON knows no NaN
+
+
+def _picture(array, kind="webp", quality=75):
+    """A data URI of uint8 (h, w, 3), small enough to stand in a page; of (h, w) as a PNG, whose numbers stay."""
+    buffer, options = io.BytesIO(), {"quality": quality, "method": 6} if kind == "webp" else {"optimize": True}
+    Image.fromarray(array).save(buffer, kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()

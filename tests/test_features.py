@@ -1,18 +1,25 @@
 """Guided gradients are the hand-computed ones and Captum's, fields are what gradients reach, controls are what they say."""
 
 import copy
+import json
+import resource
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from captum.attr import GuidedBackprop
 from scipy.ndimage import sobel
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from dcgan_book import features
 from dcgan_book.features import (
     cascade,
+    contributions,
+    covered,
     edges,
     enlarge,
     grad_cam,
@@ -24,6 +31,7 @@ from dcgan_book.features import (
     randomised,
     receptive_field,
     saliency,
+    selectivity,
     top_patches,
 )
 from dcgan_book.hooks import activations_of
@@ -359,6 +367,18 @@ def test_a_pool_is_read_a_batch_at_a_time(discriminator, images):
     assert best.responses.untyped_storage().nbytes() <= 32 * (6 + 2) * 4, "nothing but the best is kept"
 
 
+def test_ten_thousand_rooms_take_a_minute_of_two_cores_and_less_than_a_gigabyte():
+    model = initialise(Discriminator(), stream(0, "weights")).eval()
+    pool = np.random.default_rng(0).integers(0, 256, (512, 64, 64, 3), np.uint8)
+    top_patches(model, pool[:128], "4x4", progress=False)  # the first batch also sets things up
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    top_patches(model, pool, "4x4", progress=False)
+    seconds = (time.process_time() - began) * 10_000 / len(pool)  # of one core, whatever else the machine does
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kB; the pool is read in pieces, so it stays
+    print(f"10,000 rooms: {seconds:.0f} s of one core, {grown / 1024:.0f} MB more")
+    assert seconds < 2 * 60 and grown < 1024**2
+
+
 def test_peaks_point_at_rows_and_columns():
     maps = torch.zeros(2, 3, 4)
     maps[0, 2, 1], maps[1, 0, 3] = 5, 7
@@ -432,6 +452,86 @@ def test_lift_on_maps_made_for_it():
     assert lift(even, mask & ~mask).isnan() and lift(0 * even, mask).isnan()
     assert lift(even, mask, ~mask).isnan(), "the unit cannot see the object"
     assert lift(even.expand(3, -1, -1), mask.expand(3, -1, -1).numpy()).tolist() == [1, 1, 1]
+
+
+def test_the_share_of_a_square_that_is_covered():
+    masks = np.zeros((2, 64, 64), bool)
+    masks[0, :16, 16:32] = True  # the second square of the first row
+    masks[1, 60:, 60:] = True  # a sixteenth of the last one
+    shares = covered(masks)
+    assert shares.shape == (2, 4, 4) and shares[0, 0, 1] == 1 and shares[1, 3, 3] == 1 / 16
+    assert shares.sum() == 1 + 1 / 16
+    assert covered(masks, "8x8")[1, 7, 7] == 1 / 4 and covered(masks, "8x8").sum() == 4 + 1 / 4
+
+
+def pairs_by_hand(responses, shares, against, least):
+    """Right pairs over pairs, counted one by one."""
+    right = pairs = 0
+    for place in np.ndindex(responses.shape[1:]):
+        for i in range(len(responses)):
+            for j in range(len(responses)):
+                if shares[i, *place] >= least and shares[j, *place] == 0 and against[j, *place]:
+                    a, b = responses[i, *place], responses[j, *place]
+                    right, pairs = right + (a > b) + 0.5 * (a == b), pairs + 1
+    return right / pairs
+
+
+def test_selectivity_counts_pairs_of_images_at_the_same_place():
+    random = np.random.default_rng(1)
+    maps = random.normal(size=(30, 4, 2, 2)).astype(np.float32)
+    maps[:, 2] = maps[:, 2].round()  # many equal ones
+    maps[:, 3] = 0
+    shares = random.choice([0, 0, 0.05, 0.1, 0.7], (30, 2, 2)).astype(np.float32)
+    against = random.random((30, 2, 2)) < 0.6
+    torched = [torch.from_numpy(a) for a in (maps, shares, against)]
+    for least, which in ((0.1, against), (0.5, against), (0.1, np.ones_like(against))):
+        expected = [pairs_by_hand(maps[:, unit], shares, which, least) for unit in range(4)]
+        found = selectivity(torched[0], torched[1], torch.from_numpy(which), least)
+        assert np.allclose(found, expected) and found[3] == 0.5
+    assert torch.equal(selectivity(*torched[:2]), selectivity(torched[0], torched[1], torch.ones(30, 2, 2, dtype=bool)))
+    both = selectivity(torched[0], torch.stack([torched[1], torched[1].flip(0)]), torch.stack([torched[2]] * 2))
+    assert torch.equal(both[0], selectivity(*torched)) and both.shape == (2, 4)
+    assert selectivity(torched[0], torch.zeros(30, 2, 2)).isnan().all()
+
+
+def test_selectivity_at_one_place_is_the_area_under_the_curve_and_gains_nothing_from_places():
+    random = np.random.default_rng(2)
+    maps, there = random.normal(size=(200, 3, 1, 1)).astype(np.float32), random.random((200, 1, 1)) < 0.3
+    maps[there[:, 0, 0], 0] += 1
+    found = selectivity(torch.from_numpy(maps), torch.from_numpy(there).float())
+    assert np.allclose(found, [roc_auc_score(there.ravel(), maps[:, unit].ravel()) for unit in range(3)])
+    assert found[0] > 0.65
+    where = torch.tensor([0.05, 0.9]).view(1, 1, 2).expand(500, 1, 2)  # how often the object is at each place
+    there = (torch.rand(500, 1, 2, generator=stream(0, "there")) < where).float()
+    knows_places = where[:, None] + 0.01 * torch.rand(500, 1, 1, 2, generator=stream(0, "noise"))
+    assert abs(selectivity(knows_places, there).item() - 0.5) < 0.08
+
+
+def test_what_places_contribute_is_the_logit(discriminator, images):
+    parts = contributions(discriminator, images, batch=4)
+    assert parts.shape == (6, 4, 4)
+    assert torch.allclose(parts.sum((1, 2)), discriminator(images).detach(), atol=1e-5)
+    maps = activations_of(discriminator, "4x4", images)
+    maps[:, :, 1, 2] = 0  # what is left without a place is the logit less its part
+    (last,) = discriminator.stages["1x1"]
+    assert torch.allclose(parts[:, 1, 2], discriminator(images).detach() - last(maps).flatten().detach(), atol=1e-5)
+    pixels = (images.permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).astype(np.uint8)
+    assert torch.equal(contributions(discriminator, pixels), contributions(discriminator, to_batch(pixels)))
+
+
+def test_the_chapters_net_of_three_numbers_is_the_packages():
+    names = {"torch": torch}
+    notebook = json.loads((Path(__file__).parent.parent / "book" / "03-features.ipynb").read_text())
+    derived = [cell for cell in notebook["cells"] if "derived" in cell["metadata"].get("tags", [])]
+    for cell in derived:
+        exec("".join(cell["source"]), names)  # our own notebook
+    random = stream(0, "weights")
+    for _ in range(20):
+        x, first, last = (torch.randn(shape, generator=random) for shape in ((3,), (4, 3), (4,)))
+        model = Staged(low=[mixing(*first.tolist()), nn.LeakyReLU(0.2)], top=[mixing(last.tolist())])
+        for rule in features.RULES:
+            found = saliency(model, x.view(1, 3, 1, 1), "top", 0, rule).flatten()
+            assert torch.allclose(names["backward"](x, first, last, rule), found, atol=1e-6), rule
 
 
 def test_pooled_features_are_the_maxima_of_a_four_by_four_grid(discriminator, images):

@@ -92,6 +92,23 @@ def test_channels_go_last_and_any_tensor_will_do():
         assert (figures.to_display(given) == expected).all()
 
 
+def test_gradients_are_each_over_their_largest_and_grey_is_zero():
+    maps = torch.zeros(3, 3, 2, 2)
+    maps[0, 1, 0, 0], maps[0, 2, 1, 1] = -4, 2
+    maps[1, 0, 0, 1] = 0.001
+    shown = figures.signed(maps)
+    assert shown[0, 1, 0, 0] == -1 and shown[0, 2, 1, 1] == 0.5 and shown[1].max() == 1
+    assert (shown[2] == 0).all() and (figures.to_display(shown)[2] == 128).all()
+
+
+def test_light_stays_where_the_map_is_large():
+    images, maps = torch.ones(2, 3, 2, 2) * 0.6, torch.zeros(2, 2, 2)
+    maps[0, 0, 0], maps[0, 1, 1] = 8, 4
+    lit = figures.spotlit(images, maps) + 1
+    assert torch.allclose(lit[0, :, 0, 0], torch.tensor(1.6)) and torch.allclose(lit[0, :, 1, 1], torch.tensor(0.6 * 1.6))
+    assert torch.allclose(lit[1], torch.tensor(0.2 * 1.6)), "an empty map leaves a fifth"
+
+
 # ---------------------------------------------------------------------------------------------------- layouts
 
 
@@ -230,6 +247,19 @@ def test_a_view_has_both_curves_and_the_samples_in_a_square(n, columns):
     assert (losses.lines[2].get_ydata() == [record["g_loss"] for record in log]).all()
     assert (beliefs.lines[2].get_ydata() == [record["d_fake"] for record in log]).all()
     assert (picture.images[0].get_array() == figures.sheet(samples, columns)).all()
+
+
+def test_dots_stand_at_their_values_under_each_other():
+    table = {"ours": {"bed": (2.0, 1.5, 3.0), "door": None}, "theirs": {"bed": (1.0, 0.9, 1.1, 40), "door": (3, 3, 3)}}
+    with figures.style():
+        ax = plt.figure().subplots()
+    figures.dots(ax, table)
+    (ours, _, (ours_bars,)), (theirs, _, (theirs_bars,)) = ax.containers
+    assert ours.get_xdata()[0] == 2 and np.isnan(ours.get_xdata()[1]) and theirs.get_xdata().tolist() == [1, 3]
+    assert np.allclose(ours_bars.get_segments()[0][:, 0], [1.5, 3]) and np.allclose(theirs_bars.get_segments()[0][:, 0], [0.9, 1.1])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["bed", "door"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1] and ours.get_ydata()[0] < theirs.get_ydata()[0] < 0.5
+    assert ours.get_marker() != theirs.get_marker() and ours.get_color() != theirs.get_color()
 
 
 # ------------------------------------------------------------------------------------- what figures leave alone

@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from dcgan_book import arithmetic, live, pretrained, walking
+from dcgan_book import arithmetic, features, figures, live, pretrained, rooms, walking
 from dcgan_book.arithmetic import combine
-from dcgan_book.hooks import ablate
-from dcgan_book.models import Generator
-from dcgan_book.training import draw_z, recalibrate
+from dcgan_book.hooks import ablate, activations_of
+from dcgan_book.models import Discriminator, Generator
+from dcgan_book.training import draw_z, recalibrate, to_batch
 
 ROOT = Path(__file__).parent.parent
 MODULE = live.script()
@@ -571,6 +571,69 @@ def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, t
     z = torch.tensor(state(figure, "z"))
     drawn_after(tab, figure, figure.get_by_role("button", name="No windows painted").click)
     assert_shows("16x16", second[:1])
+
+
+@pytest.fixture(scope="module")
+def units_of_a_small_discriminator():
+    """Three rooms, two networks of width 4, five units, and the figure of them."""
+    few = rooms.dataset(3, seed=11, progress=False)
+    networks = [features.randomised(Discriminator(4), seed=seed, images=few.images) for seed in (0, 1)]
+    chosen = [("strongest for bed", "bed", 3), ("strongest for bed", "bed", 9), ("strongest for window", "window", 3),
+              ("the first units", None, 0), ("the first units", None, 1)]  # fmt: skip
+    return few, networks, chosen, live.units(networks, few, chosen)
+
+
+def test_a_unit_is_shown_beside_the_truth_and_random_weights(open_page, units_of_a_small_discriminator):
+    few, networks, chosen, made = units_of_a_small_discriminator
+    tab = open_page(made)
+    figure = alive(tab)
+    assert not [url for url in tab.asked if "live-" in url], "it needs no weights"
+    photos = to_batch(few.images)
+    tiles = figure.locator(".sights canvas")
+    assert tiles.count() == 5 and figure.locator(".stones button").count() == 3
+
+    def compare(room, at):
+        group, _, unit = chosen[at]
+        photo = photos[room : room + 1]
+        place = features.peaks(activations_of(networks[0], "4x4", photo)[:, unit])[1]
+        for canvas, network in ((2, networks[0]), (4, networks[1])):
+            expected = figures.signed(features.saliency(network, photo, "4x4", unit, at=place))[0].clamp(-1, 1)
+            assert (pixels(tiles.nth(canvas)) - expected).abs().mean() < 0.06  # webp; zero everywhere differs by more
+            assert np.corrcoef(pixels(tiles.nth(canvas)).flatten(), expected.flatten())[0, 1] > 0.5
+        inside = torch.from_numpy(few.mask(figure.get_by_label("object of the mask").input_value())[room].copy())
+        lit = pixels(tiles.nth(1)) + 1
+        assert (lit - (photo[0] + 1) * torch.where(inside, 1, 0.25)).abs().mean() < 0.1
+        words = figure.locator("output").inner_text()
+        assert f"Room {room + 1}, unit {unit} ({group})" in words
+        return words
+
+    words = compare(0, 0)
+    seen = features.receptive_field(networks[0], "4x4")
+    place = features.peaks(activations_of(networks[0], "4x4", photos[:1])[:, 3])[1]
+    gradient = features.saliency(networks[0], photos[:1], "4x4", 3, at=place)
+    lift = features.lift(gradient, torch.from_numpy(few.mask("bed")[:1].copy()), seen.masks(place)).item()
+    assert f"Lift on the bed: {round(lift, 1):g} for the unit" in words or "sees no bed" in words
+    drawn_after(tab, figure, lambda: figure.get_by_label("unit", exact=True).select_option("2"))
+    assert state(figure, "unit") == 2 and figure.get_by_label("object of the mask").input_value() == "window"
+    compare(0, 2)
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="room 3").click())
+    assert state(figure, "at") == 2
+    compare(2, 2)
+    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="Next unit").click())
+    assert state(figure, "unit") == 3
+    compare(2, 3)
+    drawn_after(tab, figure, lambda: figure.get_by_label("object of the mask").select_option("bed"))
+    compare(2, 3)
+    drawn_after(tab, figure, lambda: figure.evaluate("root => root.model.set('unit', 1)"))  # as the kernel does
+    assert figure.get_by_label("unit", exact=True).input_value() == "1"
+    compare(2, 1)
+
+
+def test_tiles_of_units_are_light(units_of_a_small_discriminator):
+    _, networks, _, _ = units_of_a_small_discriminator
+    made = live.units(networks, rooms.dataset(6, seed=11, progress=False), [("first", None, unit) for unit in range(24)])
+    assert len(made.html()) < 500_000  # of the page's 1.5 MB; 24 units in 6 rooms
+    assert len(json.dumps(made.data["lifts"], allow_nan=False)) < 60_000
 
 
 def test_nothing_is_loaded_before_a_figure_is_on_screen(open_page, trained):
