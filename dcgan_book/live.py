@@ -219,7 +219,8 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
 
     Arguments: `networks`, a trained discriminator and one with random weights; `rooms_shown`, a `rooms.Rooms` of a
     few; `chosen`, a list of (group, object or None, unit), in the order of the list of units; `stage`, the units';
-    `layer`, whose maps Grad-CAM adds. It is all computed here, so that the figure needs no network.
+    `layer`, whose maps Grad-CAM adds. Each unit is asked where it responds most, with random weights too. It is all
+    computed here, so that the figure needs no network.
     """
     photos, labels = to_batch(rooms_shown.images), torch.from_numpy(rooms_shown.labels.copy())
     objects = [name for name in rooms.OBJECTS if rooms_shown.mask(name).any()]
@@ -227,16 +228,15 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
     sees, edges, n = features.receptive_field(networks[0], stage), features.edges(photos), len(photos)
     rows, fields, lifts = [photos], [], [[], [], []]
     for _, _, unit in chosen:
-        responses = activations_of(networks[0], stage, photos)[:, unit]
-        places = features.peaks(responses)[1]
-        seen = sees.masks(places)
-        guided = [features.saliency(network, photos, stage, unit, at=places) for network in networks]
-        cam = features.grad_cam(networks[0], photos, layer, stage, unit, at=places)
+        places = [features.peaks(activations_of(network, stage, photos)[:, unit])[1] for network in networks]
+        guided = [features.saliency(network, photos, stage, unit, at=at)
+                  for network, at in zip(networks, places, strict=True)]
+        cam = features.grad_cam(networks[0], photos, layer, stage, unit, at=places[0])
         cam = features.enlarge(cam, features.receptive_field(networks[0], layer))
         rows += [figures.signed(guided[0]), figures.spotlit(photos, cam), figures.signed(guided[1])]
-        fields.append([[*(sees.start + sees.jump * place).tolist(), sees.size] for place in places])
-        for kind, maps in zip(lifts, (*guided, edges), strict=True):
-            kind.append([features.lift(maps, mask, seen).tolist() for mask in masks])
+        fields.append([[*(sees.start + sees.jump * place).tolist(), sees.size] for place in places[0]])
+        for kind, maps, at in zip(lifts, (*guided, edges), (*places, places[0]), strict=True):
+            kind.append([features.lift(maps, mask, sees.masks(at)).tolist() for mask in masks])
     first, rest = torch.cat(rows[:4]), torch.cat(rows)
     by_room = [[[[_tenths(kind[u][o][i]) for o in range(len(objects))] for u in range(len(chosen))] for i in range(n)]
                for kind in lifts]

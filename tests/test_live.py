@@ -595,11 +595,12 @@ def test_a_unit_is_shown_beside_the_truth_and_random_weights(open_page, units_of
     def compare(room, at):
         group, _, unit = chosen[at]
         photo = photos[room : room + 1]
-        place = features.peaks(activations_of(networks[0], "4x4", photo)[:, unit])[1]
         for canvas, network in ((2, networks[0]), (4, networks[1])):
-            expected = figures.signed(features.saliency(network, photo, "4x4", unit, at=place))[0].clamp(-1, 1)
-            assert (pixels(tiles.nth(canvas)) - expected).abs().mean() < 0.06  # webp; zero everywhere differs by more
-            assert np.corrcoef(pixels(tiles.nth(canvas)).flatten(), expected.flatten())[0, 1] > 0.5
+            place = features.peaks(activations_of(network, "4x4", photo)[:, unit])[1]
+            wanted = figures.signed(features.saliency(network, photo, "4x4", unit, at=place))[0].clamp(-1, 1).mean(0)
+            seen = pixels(tiles.nth(canvas)).mean(0)  # in grey, as webp keeps colours at half the resolution
+            assert (seen - wanted).abs().mean() < 0.04
+            assert wanted.abs().max() == 0 or np.corrcoef(seen.flatten(), wanted.flatten())[0, 1] > 0.55
         inside = torch.from_numpy(few.mask(figure.get_by_label("object of the mask").input_value())[room].copy())
         lit = pixels(tiles.nth(1)) + 1
         assert (lit - (photo[0] + 1) * torch.where(inside, 1, 0.25)).abs().mean() < 0.1
@@ -612,7 +613,7 @@ def test_a_unit_is_shown_beside_the_truth_and_random_weights(open_page, units_of
     place = features.peaks(activations_of(networks[0], "4x4", photos[:1])[:, 3])[1]
     gradient = features.saliency(networks[0], photos[:1], "4x4", 3, at=place)
     lift = features.lift(gradient, torch.from_numpy(few.mask("bed")[:1].copy()), seen.masks(place)).item()
-    assert f"Lift on the bed: {round(lift, 1):g} for the unit" in words or "sees no bed" in words
+    assert f"Lift on the bed: {round(lift, 1):g} for the unit" in words
     drawn_after(tab, figure, lambda: figure.get_by_label("unit", exact=True).select_option("2"))
     assert state(figure, "unit") == 2 and figure.get_by_label("object of the mask").input_value() == "window"
     compare(0, 2)

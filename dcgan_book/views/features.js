@@ -50,9 +50,9 @@ views.units = async (model, root) => {
     mask.getContext("2d").putImageData(dimmed, 0, 0);
     answers.forEach((canvas, i) => tile(canvas, at, 1 + 3 * now + i));
     const [trained, untrained, edges] = lifts.map((kind) => kind[at][now][objects.indexOf(name)]);
-    words.value = `Room ${at + 1}, unit ${unit.unit} (${unit.group}). ` + (trained === null
-      ? `Where it responds most it sees no ${name}.`
-      : `Lift on the ${name}: ${trained} for the unit, ${untrained} for random weights, ${edges} for edges.`);
+    const say = (lift) => lift ?? "none (it sees no such thing)";
+    words.value = `Room ${at + 1}, unit ${unit.unit} (${unit.group}). Lift on the ${name}: `
+      + `${say(trained)} for the unit, ${say(untrained)} for random weights, ${say(edges)} for edges.`;
     names.forEach((text, i) => canvases[i].setAttribute("aria-label", i === 1 ? `true mask of the ${name}` : text));
     which.value = now;
     stones.forEach((stone, i) => stone.setAttribute("aria-current", i === at));
