@@ -1,16 +1,19 @@
 """The recipe finds a planted unit, its scorecard says what a plain count says, and the controls control."""
 
+import hashlib
 import json
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score, roc_auc_score
 from sklearn.model_selection import KFold, cross_val_predict
 
-from dcgan_book import effects, forgetting, measure
+from dcgan_book import effects, forgetting, measure, pretrained
 from dcgan_book.forgetting import Box, Examples
 from dcgan_book.hooks import ablate, activations_of, batch_statistics
 from dcgan_book.models import Discriminator, Generator, initialise
@@ -377,3 +380,25 @@ def test_the_hook_of_the_chapter_is_the_packages(generator, z):
             assert torch.equal(found, generator(z))
         assert torch.equal(found, whole) is (len(units) == 0)
     assert torch.equal(generator(z), whole)
+
+
+EXPERIMENTS = Path(__file__).parent.parent / "book" / "experiments"
+
+
+def test_the_experiments_are_of_todays_weights_and_boxes():
+    files = {
+        "generator": pretrained.WEIGHTS / "rooms" / "generator.safetensors",
+        "instrument": measure.FOLDER / "instrument.safetensors",
+        "boxes": EXPERIMENTS / "window-boxes.json",
+    }
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
+    assert json.loads((EXPERIMENTS / "forgetting.json").read_text())["of"] == digests
+
+
+def test_the_sheet_of_ablated_samples_has_a_label_for_each():
+    key = json.loads((EXPERIMENTS / "by-eye-ablated.json").read_text())
+    assert Image.open(EXPERIMENTS / "by-eye-ablated.png").size == (20 * 64, 6 * 64)
+    assert len(key["edits"]) == 120 and key["edits"].count("none") == 30
+    assert key["window"] == sorted(set(key["window"])) and 0 <= key["window"][0] <= key["window"][-1] < 120
+    runs = [len(list(group)) for _, group in groupby(key["edits"])]
+    assert max(runs) < 8, "the sheet is shuffled"

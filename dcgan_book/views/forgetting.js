@@ -111,7 +111,7 @@ views.forgetting = async (model, root) => {
   model.on("change:z", redraw);
   show();
   await redraw();
-  const tiles = (canvases) => el("div", { className: "tiles" }, ...canvases);
+  const tiles = (canvases) => el("div", { className: "rooms" }, ...canvases);
   root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after), row(fresh, whole),
     "single units, the first of the ranking: pressed is off", singles,
     el("div", { className: "parts" }, part(board), part("Drag over room 1 to switch window units on there.", painted,
