@@ -18,6 +18,7 @@ from torch import nn
 from dcgan_book import features
 from dcgan_book.features import (
     cascade,
+    compact,
     contributions,
     covered,
     edges,
@@ -558,3 +559,16 @@ def test_the_svm_is_the_squared_hinge_and_separates_what_can_be():
     assert svm.score(x[150:], y[150:]) > 0.85 and svm[-1].loss == "squared_hinge" and svm[-1].penalty == "l2"
     again = l2_svm(100 * x[:150] + 7, y[:150], strength=0.1)
     assert np.allclose(again[-1].coef_, svm[-1].coef_, rtol=0.02, atol=2e-3), "features are scaled first"
+
+
+def test_an_svm_says_the_same_of_compact_features():
+    random = np.random.default_rng(3)
+    x = torch.from_numpy(random.normal(size=(90, 400)) * random.uniform(0.1, 9, 400) + 5).float()
+    x[:, 7] = 3  # says nothing, and has no deviation to divide by
+    y = random.random(60) < 0.4
+    small = compact(x, 60)
+    assert small.shape == (90, 59), "60 points around their mean span 59 dimensions"
+    expected = l2_svm(x[:60], y, strength=1e-2).decision_function(x[60:])
+    assert np.allclose(l2_svm(small[:60], y, strength=1e-2, scale=False).decision_function(small[60:]), expected, atol=0.01)
+    assert np.std(expected) > 0.1
+    assert not np.allclose(l2_svm(small[:60], y, strength=1e-2).decision_function(small[60:]), expected, atol=0.1)
