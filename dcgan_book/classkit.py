@@ -198,9 +198,10 @@ SLIDES = """{%- extends 'reveal/index.html.j2' -%}
 </html>
 {%- endblock -%}
 """
+UNSPOKEN = {"Setup", "References", "Test yourself"}
 LOOK = """
 .reveal { font-size: 24px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; } .reveal h1 { font-size: 2em; } .reveal h2 { font-size: 1.6em; } .reveal h3 { font-size: 1.2em; }
-.reveal img { max-height: 470px !important; max-width: 100%; background: white; } .jp-OutputPrompt, .jp-InputPrompt { display: none; }
+.reveal img { height: 470px; max-height: 470px !important; max-width: 100%; object-fit: contain; display: block; margin: auto; background: white; } .jp-OutputPrompt, .jp-InputPrompt { display: none; }
 .reveal section { text-align: left; } .reveal pre { box-shadow: none; width: 100%; font-size: 16px; line-height: 1.25; }
 .jp-OutputArea-output { text-align: center; } .caption { font-size: 20px; } .reveal figure { margin: 0; }
 """
@@ -209,9 +210,9 @@ LOOK = """
 def slides(notebook, title):
     """One HTML file with the slides of a notebook that was run, for a browser without network. Returns a str.
 
-    A cell's `slideshow` metadata says what it is, as in Jupyter. Where it says nothing: a heading opens a slide and a
-    figure, with its caption, is one; so is an exercise, and a cell tagged `derived`. All other text goes to the
-    speaker's notes (press S), all other code is left out. Raises ClasskitError for a notebook without outputs.
+    A cell's `slideshow` metadata says what it is, as in Jupyter. Where it says nothing: a heading opens a slide; a
+    figure with its caption is one, and so are a table, a list, an exercise, and a cell tagged `derived`. All other text
+    goes to the speaker's notes (press S), all other code is left out. Raises ClasskitError for a notebook without outputs.
     """
     if not any(cell.get("outputs") for cell in notebook.cells):
         raise ClasskitError("slides show what cells have put out: build the book first, then run this again")
@@ -253,18 +254,25 @@ def _typed(cell, kind):
 
 
 def _talk(text):
-    """(slide type, text) of the parts of a text: headings, exercises without their solutions, and notes between."""
-    at = 0
-    for match in re.finditer(FENCE.pattern + r"|^#{1,3} .*$", text, re.M):
-        if text[at : match.start()].strip():
-            yield "notes", text[at : match.start()]
+    """(slide type, text) of the parts of a text, in order.
+
+    A heading opens a slide with the first sentence below it. Tables and lists stand on slides, exercises without their
+    solutions too; what else is said goes to the notes. A heading of UNSPOKEN opens nothing.
+    """
+    at, fresh = 0, False
+    for match in re.finditer(FENCE.pattern + r"|^#{1,3} (?P<heading>.*)$|\Z", text, re.M):
+        for block in filter(None, (part.strip() for part in re.split(r"\n\s*\n", text[at : match.start()]))):
+            if fresh and block[0] not in "|-*:(":
+                sentence = re.match(r".*?[.?!:](?=\s|$)", block, re.S)
+                yield "-", sentence[0] if sentence else block
+            fresh = False
+            yield ("subslide" if block[0] in "|-" else "notes"), block
         at = match.end()
-        if match["fence"] is None:
+        if match["heading"] and match["heading"] not in UNSPOKEN:
             yield "slide", match[0]
+            fresh = True
         elif match["kind"] == "admonition":
             yield "subslide", _block(match, _closed)
-    if text[at:].strip():
-        yield "notes", text[at:]
 
 
 def _math(text):

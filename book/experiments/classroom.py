@@ -25,18 +25,20 @@ class Watched(NotebookClient):
     """Runs a notebook, and notes when a picture first comes and what its kernel holds after each cell."""
 
     def watch(self):
-        self.began, self.first, self.resident = time.monotonic(), None, []
+        self.began, self.first, self.resident, self.own = time.monotonic(), None, [], []
         self.on_cell_executed = self.note
         self.execute()
         return {
             "first_picture_s": self.first[0], "first_picture_cpu_s": self.first[1], "seconds": self.last[0], "cpu_s": self.last[1],
-            "resident_mb": round(self.resident[-1]), "peak_mb": round(max(self.resident)),
+            "resident_mb": round(self.resident[-1]), "peak_mb": round(max(self.resident)), "own_mb": round(max(self.own)),
         }  # fmt: skip
 
     def note(self, cell, cell_index, execute_reply):
         kernel = psutil.Process(self.km.provisioner.pid)
         family = [kernel, *kernel.children(recursive=True)]
-        self.resident.append(sum(process.memory_info().rss for process in family) / 1e6)
+        held = [process.memory_full_info() for process in family]
+        self.resident.append(sum(memory.rss for memory in held) / 1e6)
+        self.own.append(sum(memory.uss for memory in held) / 1e6)  # what no other kernel can share, such as libraries
         worked = kernel.cpu_times()  # of children too, once they have ended
         cpu = worked.user + worked.system + worked.children_user + worked.children_system
         self.last = round(time.monotonic() - self.began, 1), round(cpu, 1)
