@@ -1,7 +1,7 @@
-"""A hundred and twenty samples with and without some units, shuffled, for a person to label for windows (chapter 4).
+"""A hundred and twenty samples with and without some units, shuffled, to be labelled for windows by eye (chapter 4).
 
 `python book/experiments/by_eye_ablated.py` writes by-eye-ablated.png, 20 samples across. by-eye-ablated.json holds
-"window", the numbers of the samples, row by row from 0, in which a person saw one in the enlarged picture, before the
+"window", the numbers of the samples, row by row from 0, in which one was seen in the enlarged picture, before the
 instrument had been asked and without knowing which units were off; and "edits", which that was, written by this script.
 """
 
