@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,7 @@ Twice x is the SECRET.
 ````
 
 After it, $x^2$."""
+KINDS = {"predict first", "coding", "measuring", "open"}
 GLUE = {"scrapbook": {"name": "application/papermill.record/share", "mime_prefix": "application/papermill.record/"}}
 
 
@@ -135,6 +137,22 @@ def test_the_command_writes_a_folder_and_never_over_the_book(tmp_path, capsys):
     assert (tmp_path / "class" / "experiments" / "by-eye.json").exists()  # which chapters read
     with pytest.raises(SystemExit, match="another folder"):
         classkit.main(["students", str(classkit.BOOK)])
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapters_exercises(path):
+    """Four kinds, each with its minutes and difficulty, a solution, and for code a check that refuses wrong answers."""
+    notebook = nbformat.read(path, as_version=4)
+    found = classkit.exercises(notebook)
+    assert [title for title, line in found if line is None] == []
+    assert {line["difficulty"] for _, line in found} <= {"easy", "medium", "hard"}
+    assert {line["kind"] for _, line in found} == KINDS and len(found) >= 4
+    solved = sum(len(re.findall(r"^`{3,}\{dropdown\} Solution", cell.source, re.M)) for cell in notebook.cells)
+    assert solved == len(found)
+    kinds = [classkit.tags(cell) & {"solution", "check", "wrong"} for cell in notebook.cells]
+    order = [kind.pop() for kind in kinds if kind]
+    assert order == ["solution", "check", "wrong"] * (len(order) // 3)
+    assert len(order) // 3 == sum(line["kind"] in ("coding", "measuring") for _, line in found)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
