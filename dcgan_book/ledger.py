@@ -7,6 +7,7 @@ file and run the chapter again.
 """
 
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
@@ -55,24 +56,25 @@ class Row:
             raise LedgerError(f"{self.verdict!r} is no verdict: take one of {', '.join(VERDICTS)}")
 
 
-def write(chapter, rows, folder=RESULTS):
+def write(chapter, rows, folder=None):
     """Writes the rows of a chapter, or checks that they still say what its file says.
 
-    Arguments: `chapter`, its file's name without ending ("02-walking"); `rows`, a list of Row. Returns the file's
-    path. Raises LedgerError if there is a file and it says something else: other words, a number outside the interval
+    Arguments: `chapter`, its file's name without ending ("02-walking"); `rows`, a list of Row; `folder`, by default
+    book/results, or what the environment variable DCGAN_BOOK_RESULTS names: weights of your own find other numbers.
+    Returns the file's path. Raises LedgerError if there is a file and it says something else: other words, a number outside the interval
     it was given, or one without an interval that differs by more than 2 % and more than one in its last digit.
     """
     rows = list(rows)
     twice = [claim for claim, times in Counter(row.claim for row in rows).items() if times > 1]
     if not rows or twice:
         raise LedgerError(f"{chapter} claims {twice[0]!r} twice" if twice else f"{chapter} has no rows")
-    path = Path(folder) / f"{chapter}.json"
+    path = Path(folder or os.environ.get("DCGAN_BOOK_RESULTS") or RESULTS) / f"{chapter}.json"
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8", newline="\n")
         return path
-    known = load(chapter, folder)
+    known = load(chapter, path.parent)
     if [row.claim for row in rows] != [row.claim for row in known]:
         raise LedgerError(f"{path.name} has other claims than the chapter: delete it and run the chapter again")
     for now, then in zip(rows, known, strict=True):

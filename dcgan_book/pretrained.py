@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -89,8 +90,12 @@ def load(name_or_run, device="cpu", fetch=True):
 
     They are in eval mode, and their weights take no gradients (an input still can). A generator's BatchNorm
     statistics are those of its own z's (`training.recalibrate`), taken at export or, for a run's folder, now.
+    For "rooms" the environment variable DCGAN_BOOK_ROOMS may name other weights, a run or an exported folder, for
+    "faces" DCGAN_BOOK_FACES: so a chapter runs on your own.
     Raises PretrainedError if there is nothing of that name, or what is there is damaged, or cannot be fetched.
     """
+    if name_or_run in WORLDS:
+        name_or_run = os.environ.get(f"DCGAN_BOOK_{name_or_run.upper()}") or name_or_run
     if name_or_run == "digiface":
         generator = _digiface(fetch).eval().requires_grad_(False).to(device)
         return Pretrained(generator, None, DIGIFACE_CARD, [])

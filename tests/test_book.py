@@ -16,8 +16,8 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = re.compile(r"live-.+\.js")
-PAGES = ["intro", "01-training", "02-walking", "03-features", "04-forgetting", "05-arithmetic", "zoo", "claims",
-         "teaching", "numbers", "glossary"]
+PAGES = ["intro", "01-training", "02-walking", "03-features", "04-forgetting", "05-arithmetic", "beyond", "zoo",
+         "claims", "teaching", "numbers", "glossary"]
 
 
 @pytest.fixture(scope="session")
