@@ -518,7 +518,7 @@ def test_eye_and_instrument_agree_on_generated_rooms(instrument):
         eyes[name] = (eye == other).double().mean().item()
     assert set(agreement) == set(second) == {"window", "lamp", "tv", "door"}
     assert agreement["window"] >= 0.93, agreement
-    assert all(agreement[name] >= eyes[name] - 0.08 for name in eyes), (agreement, eyes)  # no surer than people are
+    assert all(agreement[name] >= eyes[name] - 0.08 for name in eyes), (agreement, eyes)  # no surer than eyes are
 
 
 # ------------------------------------------------------------------------------------- damage and training

@@ -1,4 +1,4 @@
-"""Sums of photorealistic faces and their controls, shuffled, for a person to judge without knowing which is which.
+"""Sums of photorealistic faces and their controls, shuffled, to be judged by eye without knowing which is which.
 
 `python book/experiments/blind.py` writes blind.png, eight tiles across. blind.json holds what was seen in them, by
 their numbers, row by row from 0: who smiles, who wears glasses, who looks like a woman, and what is no face any more.

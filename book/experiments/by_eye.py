@@ -1,8 +1,8 @@
-"""Two hundred samples of the shipped generator for a person to label, before the instrument has been asked (chapter 2).
+"""Two hundred samples of the shipped generator to be labelled by eye, before the instrument has been asked (chapter 2).
 
 `python book/experiments/by_eye.py` writes by-eye.png, 20 samples across (and the first 64 as the README's picture).
 by-eye.json holds what was seen in them: the numbers of the samples, row by row from 0, in which there is a window, a
-lamp, a television set, a door. by-eye-second.json is what a second person saw, who did not know the first one's labels.
+lamp, a television set, a door. by-eye-second.json is what a second labeller saw, who did not know the first one's labels (both were vision models).
 """
 
 from pathlib import Path

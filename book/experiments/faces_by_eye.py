@@ -1,4 +1,4 @@
-"""Two hundred samples of the shipped generator of faces for a person to label, before the instrument is asked (chapter 5).
+"""Two hundred samples of the shipped generator of faces to be labelled by eye, before the instrument is asked (chapter 5).
 
 `python book/experiments/faces_by_eye.py` writes faces-by-eye.png, 20 samples across. faces-by-eye.json holds what was
 seen in them: the numbers of the samples, row by row from 0, that wear glasses, have a beard, look like a man, smile with
