@@ -2,7 +2,8 @@
 
 `python book/experiments/by_eye.py` writes by-eye.png, 20 samples across (and the first 64 as the README's picture).
 by-eye.json holds what was seen in them: the numbers of the samples, row by row from 0, in which there is a window, a
-lamp, a television set, a door. by-eye-second.json is what a second labeller saw, who did not know the first one's labels (both were vision models).
+lamp, a television set, a door. by-eye-second.json is what a second labeller saw, who did not know the first one's
+labels (both were vision models).
 """
 
 from pathlib import Path
