@@ -13,10 +13,9 @@ import anywidget
 import ipywidgets
 import torch
 import traitlets
-from IPython.display import display
 from PIL import Image, ImageDraw
 
-from dcgan_book import figures, forgetting
+from dcgan_book import figures, forgetting, widgets
 from dcgan_book.forgetting import SIDE, Box, load_boxes, save_boxes
 from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.training import stream
@@ -162,14 +161,12 @@ class Refitting:
 
     def show(self):
         """Displays the widget; a page without kernel gets the samples, the words and the picture."""
-        bundle = self.view._repr_mimebundle_()
-        formats, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         picture = base64.b64encode(self.picture.value).decode()
         still = (
             f'{self.annotator.html()}<p>{self.words.value}.</p><p><img src="data:image/webp;base64,{picture}" '
             f'alt="Two rows of rooms: with all units, and without those that the boxes choose" style="max-width: 100%"></p>'
         )
-        display(formats | {"text/html": still}, metadata=metadata, raw=True)
+        widgets.show(self.view, still=still)
 
 
 def _row(box):

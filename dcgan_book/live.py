@@ -41,7 +41,7 @@ def script():
 
 
 class LiveFigure(anywidget.AnyWidget):
-    """A figure that the reader can play with; `film`, `walk`, `images`, `forgetting`, `arithmetic` and `picker` make one.
+    """A figure that the reader can play with; the functions below make one.
 
     State that both sides set: `z`, the latents shown, a list of lists; `units`, a list of what `edit` returns;
     in a walk `ends`, `t`, `path` ("line" or "arc") and `nudges` (one for each direction, then for each

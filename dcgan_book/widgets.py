@@ -14,11 +14,11 @@ from IPython.display import display
 from dcgan_book import figures, training
 
 
-def show(widget, sentence):
-    """Displays `widget`, and where a page has no kernel for it, `sentence` in its place."""
+def show(widget, sentence="", still=""):
+    """Displays `widget`, and where a page has no kernel for it, `sentence`, or the HTML `still`, in its place."""
     bundle = widget._repr_mimebundle_()
     formats, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # anywidget gives both
-    fallback = {"text/html": f"<p>{html.escape(sentence)}</p>"}
+    fallback = {"text/html": still or f"<p>{html.escape(sentence)}</p>"}
     display(formats | fallback, metadata=metadata, raw=True)
 
 

@@ -430,7 +430,7 @@ def test_a_page_without_kernel_gets_the_refits_picture(tmp_path):
     shown = []
     refitting = Refitting(annotator, generator, "8x8", draw_z(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dcgan_book.annotate.display", lambda formats, **_: shown.append(formats))
+        patch.setattr("dcgan_book.widgets.display", lambda formats, **_: shown.append(formats))
         refitting.show()
     page = shown[0]["text/html"]
     assert "2 of 2 samples with the boxes" in page and "2 boxes tell windows" in page and page.count("<img") == 2
