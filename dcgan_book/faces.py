@@ -10,7 +10,7 @@ their surface, and turning it moves what is near more than what is far. Light is
 """
 
 import random
-from functools import cache
+from functools import cache, partial
 from math import sqrt
 
 import numpy as np
@@ -71,7 +71,7 @@ class Face(world.Drawing):
 class Faces(world.Drawings):
     """Many drawn faces: `images`, `labels`, `factors`, and `mask(name)`."""
 
-    LABELS = LABELS
+    LABELS, FACTORS = LABELS, FACTORS
 
 
 def sample(seed):
@@ -122,15 +122,7 @@ def dataset(n, seed=0, workers=None, progress=True):
     workers: processes to draw with (all cores by default). progress: show a bar while drawing.
     Returns `Faces`; arrays from the cache are memory-mapped and read-only. Raises ValueError if n < 1.
     """
-    return _stack(world.dataset("face", VERSION, _block, n, seed, workers, progress))
-
-
-def _block(seed, n):
-    return world.block(draw, seed, n)
-
-
-def _stack(arrays):
-    return Faces(arrays["images"], arrays["labels"], {name: arrays[name] for name in FACTORS})
+    return Faces.of(world.dataset("face", VERSION, partial(world.block, draw), n, seed, workers, progress))
 
 
 def _options(name):

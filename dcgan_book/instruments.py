@@ -471,7 +471,7 @@ class _Pairs(faces.Faces):
 
 def _face_pairs(n, seed=0, progress=True):
     arrays = dataset("face-pair", faces.VERSION, _pair_block, n, seed, None, progress)
-    pairs = _Pairs(arrays["images"], arrays["labels"], {name: arrays[name] for name in faces.FACTORS})
+    pairs = _Pairs.of(arrays)
     object.__setattr__(pairs, "others", faces.Faces(arrays["other_images"], arrays["other_labels"], {}))
     return pairs
 

@@ -11,6 +11,7 @@ gives the same bytes everywhere.
 """
 
 import random
+from functools import partial
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Room(world.Drawing):
 class Rooms(world.Drawings):
     """Many drawn bedrooms: `images`, `labels`, `factors`, and `mask(name)`."""
 
-    LABELS = LABELS
+    LABELS, FACTORS = LABELS, FACTORS
 
 
 def sample(seed):
@@ -135,15 +136,7 @@ def dataset(n, seed=0, workers=None, progress=True):
     workers: processes to draw with (all cores by default). progress: show a bar while drawing.
     Returns `Rooms`; arrays from the cache are memory-mapped and read-only. Raises ValueError if n < 1.
     """
-    return _stack(world.dataset("room", VERSION, _block, n, seed, workers, progress))
-
-
-def _block(seed, n):
-    return world.block(draw, seed, n)
-
-
-def _stack(arrays):
-    return Rooms(arrays["images"], arrays["labels"], {name: arrays[name] for name in FACTORS})
+    return Rooms.of(world.dataset("room", VERSION, partial(world.block, draw), n, seed, workers, progress))
 
 
 def _options(name):

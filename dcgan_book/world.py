@@ -52,6 +52,12 @@ class Drawings:
     labels: np.ndarray
     factors: dict
     LABELS: ClassVar[tuple] = ()
+    FACTORS: ClassVar[tuple] = ()
+
+    @classmethod
+    def of(cls, arrays):
+        """The drawings whose arrays are those of `block`, by name."""
+        return cls(arrays["images"], arrays["labels"], {name: arrays[name] for name in cls.FACTORS})
 
     def __len__(self):
         return len(self.images)
@@ -81,7 +87,7 @@ def check(factors, known, ranges, options):
 
 
 def block(draw, seed, n):
-    """Drawings `seed` to `seed + n - 1` as name to array. Texts get a fixed width, so that blocks fit together."""
+    """Drawings `draw(seed)` to `draw(seed + n - 1)` as name to array. Texts get a fixed width, so that blocks fit together."""
     drawings = [draw(seed + i) for i in range(n)]
     arrays = {"images": np.stack([d.image for d in drawings]), "labels": np.stack([d.labels for d in drawings])}
     for name in drawings[0].factors:

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from dcgan_book import faces
+from dcgan_book import faces, world
 
 MAGENTA = (255, 0, 255)
 MIRRORED = {"left": "right", "right": "left", "fringe": "fringe"}
@@ -13,7 +13,7 @@ MIRRORED = {"left": "right", "right": "left", "fringe": "fringe"}
 
 @pytest.fixture(scope="module")
 def many():
-    return faces._stack(faces._block(500_000, 2000))
+    return faces.Faces.of(world.block(faces.draw, 500_000, 2000))
 
 
 def digest(images):
@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_bytes_it_always_gave():
 
 def test_worker_count_and_cache_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path))
-    drawn = faces._stack(faces._block(9000, 1000))
+    drawn = faces.Faces.of(world.block(faces.draw, 9000, 1000))
     two = faces.dataset(1000, seed=9000, workers=2, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [f"faces-v{faces.VERSION}-9000-1000"]
     cached = faces.dataset(1000, seed=9000, progress=False)

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy import linalg, stats
 
-from dcgan_book import arithmetic, faces, instruments, measure, pretrained, rooms
+from dcgan_book import arithmetic, faces, instruments, measure, pretrained, rooms, world
 from dcgan_book.measure import MeasureError
 from dcgan_book.models import Generator, initialise
 from dcgan_book.training import recalibrate, to_batch
@@ -45,7 +45,7 @@ def instrument():
 
 @pytest.fixture(scope="module")
 def held_out():
-    return rooms._stack(rooms._block(FRESH, 2000))
+    return rooms.Rooms.of(world.block(rooms.draw, FRESH, 2000))
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +288,7 @@ def test_memorisation_needs_all_three_sets(split):
 
 @pytest.fixture(scope="module")
 def portraits():
-    return faces._stack(faces._block(FRESH, 1000))
+    return faces.Faces.of(world.block(faces.draw, FRESH, 1000))
 
 
 @pytest.fixture(scope="module")
