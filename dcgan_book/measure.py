@@ -39,7 +39,7 @@ FEATURES = 128
 
 HELD_OUT = 3_000_000  # seed of the real rooms that generators, trained on 0 to 59,999, are compared with
 
-DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}  # the most that training adds; see `instruments.damage`
+DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}  # the most that training adds; see `damage.py`
 DARK = 0.33  # daylight below which it is night: the middle of the gap that rooms leave
 
 
