@@ -1,6 +1,6 @@
 """What an edit of the generator does, measured on the same latents before and after (paper, section 6.3.1).
 
-An instrument is anything with `.read(images)` as `measure.Instrument` has it; images are on the model's device.
+An instrument is anything with `.read(images)` as `measure.Instrument` has it; images are given to it on the CPU.
 """
 
 from dataclasses import dataclass
@@ -29,19 +29,14 @@ def observe(model, z, instrument, discriminator=None, batch=128):
 
     With batch statistics `batch` matters, and a last, smaller one has noisier statistics.
     """
-    images, seen, logits = [], [], []
+    images, logits = [], []
     for part in _images(model, z, batch):
         images.append(part.cpu())
-        seen.append(instrument.read(part))
         if discriminator is not None:
             logits.append(discriminator(part).cpu())
-    return Observed(
-        torch.cat(images),
-        {name: torch.cat([reading.presence[name] for reading in seen]) for name in seen[0].presence},
-        torch.cat([reading.labels for reading in seen]),
-        torch.cat([reading.features for reading in seen]),
-        torch.cat(logits) if logits else None,
-    )
+    images = torch.cat(images)
+    seen = instrument.read(images)
+    return Observed(images, seen.presence, seen.labels, seen.features, torch.cat(logits) if logits else None)
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,8 @@ class Scorecard:
     def estimates(self):
         """The rows of `summary` with their intervals: name to Estimate, `lost` a dict of such; without `instead`.
 
-        Added is `spill`, the change outside as a share of that inside. Shares have Wilson's intervals; the others are bootstraps over images, differences and ratios of pairs.
+        Added is `spill`, the change outside as a share of that inside. Shares have Wilson's intervals; the others are
+        bootstraps over images, differences and ratios of pairs.
         """
         had, has = self.before.present[self.target], self.after.present[self.target]
         changed = had & self.inside.isfinite()
@@ -150,7 +146,7 @@ def direct_effect(model, stage, z, instrument, target="window", batch=128, **opt
     """
 
     def area():
-        labels = [instrument.read(images).labels for images in _images(model, z, batch)]
+        labels = [instrument.read(images.cpu()).labels for images in _images(model, z, batch)]
         return (torch.cat(labels) == LABELS.index(target)).float().mean()
 
     before, without = area(), []

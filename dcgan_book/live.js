@@ -291,6 +291,21 @@ function change(model, values, save = true) {
   if (save) model.save_changes();
 }
 
+// For figures whose other state gives z: calls `move`, which sets z, once for each change of the keys, whether the
+// kernel's or the reader's. Returns the function by which the reader's controls set state.
+function driven(model, keys, move) {
+  let busy = false;
+  const update = (values, save = true) => {
+    busy = true;
+    change(model, values, false);
+    busy = false;
+    move();
+    if (save) model.save_changes();
+  };
+  for (const key of keys) model.on(`change:${key}`, () => busy || update({})); // the kernel's, which then hears of z
+  return update;
+}
+
 // Calls `task` at once, or after the call in progress, however often it was asked for meanwhile.
 function latest(task) {
   let running = null, again = false;

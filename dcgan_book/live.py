@@ -1,6 +1,6 @@
 """Live figures of the rendered book: the generator itself runs in the reader's browser (`live.js`).
 
-`film`, `walk`, `units`, `images`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget,
+`film`, `walk`, `units`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget,
 whose state Python reads and sets; on a page of the book it is an HTML element with the same state, and needs no kernel.
 Both get the generator's weights folded and rounded (`pack`): from the kernel, or from a script that is written when the
 book is built.
@@ -128,23 +128,6 @@ def walk(trained, generator=None, directions=5, rooms=9):
         data={"prior": prior, "directions": _numbers(ways), "wall": wall},
         ends=ends, z=ends[:1], nudges=[0.0] * (directions + network.z_dim),
         label="Nine images on a straight line between two latents",
-    )  # fmt: skip
-
-
-def images(trained, z, label, ranked=None, labels=()):
-    """Images of several latents, and a slider that switches off units (chapters 4 and 5).
-
-    Arguments: `trained`, a `Pretrained`; `z`, (n, z_dim); `label`, what the images are, for who cannot see them;
-    `ranked`, a pair of a stage and its units in the order in which the slider sets them to 0; `labels`, one for
-    each image.
-    """
-    with torch.no_grad():
-        shown = trained.generator(z)
-    stage, units = ranked or ("", [])
-    return LiveFigure(
-        trained.generator, trained.card.get("name"), view="images", label=label, z=_numbers(z),
-        picture=_picture(figures.sheet(shown, min(len(z), 9))),
-        data={"ranked": {"stage": stage, "units": [int(unit) for unit in units]}, "labels": list(labels)},
     )  # fmt: skip
 
 

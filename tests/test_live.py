@@ -266,6 +266,11 @@ def drawn_after(tab, figure, act):
             return
 
 
+def few(trained, n=2):
+    """A small figure that needs weights."""
+    return live.picker(trained, range(n), latents(n), ["smiling"], page=n)
+
+
 def state(figure, name):
     return figure.evaluate("(root, name) => root.model.get(name)", name)
 
@@ -369,24 +374,6 @@ def test_reduced_motion_stands_still_between_steps(open_page, trained):
     figure.get_by_role("button", name="Play").click()
     tab.wait_for_function("() => document.querySelector('.dcgan-live').model.get('t') > 0", timeout=60_000)
     assert state(figure, "t") * 10 % 1 < 1e-6 or state(figure, "t") * 10 % 1 > 1 - 1e-6  # one of ten places on the wall
-
-
-def test_units_are_switched_off_in_several_images_at_once(open_page, trained):
-    z, ranking = latents(9), torch.randperm(64, generator=torch.Generator().manual_seed(0))
-    tab = open_page(live.images(trained, z, "nine rooms", ranked=("8x8", ranking)))
-    figure = alive(tab)
-    z = torch.tensor(state(figure, "z"))
-    slider = figure.get_by_role("slider", name="units off")
-    slider.focus()
-    for key, count in [(None, 0), ("PageUp", None), ("End", 64)]:
-        if key:
-            drawn_after(tab, figure, lambda key=key: slider.press(key))
-        count = count if count is not None else int(slider.input_value())
-        with ablate(trained.generator, "8x8", ranking[:count]):
-            expected = trained.generator(z)
-        assert f"{count} of 64 units off at 8x8" in figure.locator("output").inner_text()
-        for i in range(9):
-            assert_close(pixels(figure.locator("canvas").nth(i)), expected[i], BYTE)
 
 
 CONCEPTS = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
@@ -647,23 +634,22 @@ def test_nothing_is_loaded_before_a_figure_is_on_screen(open_page, trained):
 
 
 def test_figures_of_one_generator_load_it_once(open_page, trained):
-    tab = open_page(live.images(trained, latents(2), "two rooms"), live.images(trained, latents(3), "three rooms"))
+    tab = open_page(few(trained), few(trained, 3))
     alive(tab, 0), alive(tab, 1)
     assert len([url for url in tab.asked if "live-" in url]) == 1
 
 
 def test_a_figure_that_cannot_run_says_so_and_keeps_its_picture(open_page, trained):
-    tab = open_page(live.images(trained, latents(2), "two rooms"), weights=False)
+    tab = open_page(few(trained), weights=False)
     tab.wait_for_selector('.dcgan-live[data-state="still"]')
     assert "cannot run here (its weights are missing)" in tab.get_by_role("status").inner_text()
-    assert tab.locator("img").is_visible() and tab.locator("img").evaluate("image => image.naturalWidth") == 128
+    assert tab.locator("img").is_visible() and tab.locator("img").evaluate("image => image.naturalWidth") == 9 * 64
 
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (360, "dark")])
 def test_figures_fit_the_screen_and_are_named(open_page, trained, width, scheme):
-    several = live.images(trained, latents(9), "nine rooms", ("4x4", [1]))
     painting = live.forgetting(trained, latents(6), {"all": ("8x8", range(64))}, ("8x8", [1, 2], [0.5, 1.0]))
-    shown = [live.film(trained), live.walk(trained, directions=1), several, painting]
+    shown = [live.film(trained), live.walk(trained, directions=1), few(trained, 9), painting]
     tab = open_page(*shown, viewport={"width": width, "height": 700}, color_scheme=scheme, has_touch=width < 500)
     for i in range(len(shown)):
         figure = alive(tab, i)
@@ -688,7 +674,7 @@ def test_the_build_writes_what_the_pages_ask_for(tmp_path, trained):
     save_file(pretrained._stored(trained.generator), safe / "generator.safetensors")
     (safe / "card.json").write_text(json.dumps(trained.card))
     loaded = pretrained._from_files(safe)[0].eval()
-    made = live.images(pretrained.Pretrained(loaded, None, trained.card, []), latents(2), "two rooms")
+    made = few(pretrained.Pretrained(loaded, None, trained.card, []))
     source = tmp_path / "source"
     source.mkdir()
     (source / "conf.py").write_text(
@@ -713,7 +699,7 @@ def test_the_build_writes_what_the_pages_ask_for(tmp_path, trained):
 
 def test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book(tmp_path, trained):
     """A page that was executed when digiface was cached, built where it is not: a picture, no fault, no network."""
-    made = live.images(pretrained.Pretrained(trained.generator, None, {"name": "digiface"}, []), latents(1), "a face")
+    made = few(pretrained.Pretrained(trained.generator, None, {"name": "digiface"}, []))
     (tmp_path / "conf.py").write_text(
         f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'extensions')!r})\nextensions = ['live']\n"
         "from dcgan_book import pretrained\npretrained._fetch_digiface = lambda: 1 / 0\n")

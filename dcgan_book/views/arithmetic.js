@@ -7,7 +7,7 @@ views.arithmetic = async (model, root) => {
     painting(model, { dataset: {} }, () => pool, samples), painting(model, root, () => model.get("z"), nine)]);
 
   // The trays, the norm and the amounts give z, in one go, as `arithmetic.combine` and `arithmetic.neighbours` do.
-  let busy = false, open = 0; // the tray that a click fills
+  let open = 0; // the tray that a click fills
   const mean = (tray, i) => tray.reduce((sum, k) => sum + pool[k][i], 0) / (tray.length || 1);
   const move = () => {
     const [a, b, c] = model.get("trays"), amounts = model.get("amounts");
@@ -18,13 +18,7 @@ views.arithmetic = async (model, root) => {
     const near = noise.map((step) => step.map((value, i) => result[i] + value));
     model.set("z", [...near.slice(0, 4), result, ...near.slice(4)]);
   };
-  const update = (values, save = true) => {
-    busy = true;
-    change(model, values, false);
-    busy = false;
-    move();
-    if (save) model.save_changes();
-  };
+  const update = driven(model, ["trays", "norm", "amounts"], move);
   const toggle = (tray, k) => update({ trays: model.get("trays").map((held, t) =>
     t !== tray ? held : held.includes(k) ? held.filter((other) => other !== k) : [...held, k]) });
 
@@ -81,9 +75,6 @@ views.arithmetic = async (model, root) => {
     addPixels();
     return redraw();
   };
-  for (const key of ["trays", "norm", "amounts"]) {
-    model.on(`change:${key}`, () => busy || update({})); // the kernel's, which then hears of z
-  }
   model.on("change:z", show);
   model.on("change:units", redraw);
   await drawPool();

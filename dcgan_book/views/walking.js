@@ -10,20 +10,14 @@ views.walk = async (model, root) => {
   ]);
 
   // The controls' state gives z, in one go; whatever z is, also one that the kernel has set, is shown.
-  let busy = false, leg = -1; // the leg of the walk through the wall, if it is on it
+  let leg = -1; // the leg of the walk through the wall, if it is on it
   const move = () => {
     const [nudges, count] = [model.get("nudges"), directions.length];
     const point = between(...model.get("ends"), model.get("t"), model.get("path"));
     const along = (i) => directions.reduce((sum, direction, k) => sum + nudges[k] * direction[i], nudges[count + i]);
     model.set("z", [point.map((value, i) => value + along(i))]);
   };
-  const update = (values, save = true) => {
-    busy = true;
-    change(model, values, false);
-    busy = false;
-    move();
-    if (save) model.save_changes();
-  };
+  const update = driven(model, ["ends", "t", "path", "nudges"], move);
   const byHand = (values) => {
     player?.stop();
     if (values.ends) leg = -1;
@@ -74,9 +68,6 @@ views.walk = async (model, root) => {
     showNudge();
     return redraw();
   };
-  for (const key of ["ends", "t", "path", "nudges"]) {
-    model.on(`change:${key}`, () => busy || update({})); // the kernel's, which then hears of z
-  }
   model.on("change:z", show);
   model.on("change:ends", redrawEnds);
   for (const draw of [show, redrawEnds, drawWall]) model.on("change:units", draw);
