@@ -107,6 +107,8 @@ def initialise(module, generator=None):
     `generator` is the torch.Generator to draw from. Returns `module`, changed in place.
     """
     for layer in module.modules():
+        if getattr(layer, "weight", None) is not None and layer.weight.is_meta:
+            continue  # it has no numbers, and to draw none PyTorch would load its compiler: 70 MB and a second
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0, SPREAD, generator=generator)
         elif isinstance(layer, nn.BatchNorm2d):

@@ -312,7 +312,7 @@ def test_bars_on_faces_it_never_saw(face_reading, portraits):
     assert seen.presence["face"].double().mean() >= 0.98
     for name in ("hair", "glasses", "beard"):
         there = torch.from_numpy(portraits.mask(name).any((1, 2)))
-        index, labels = faces.LABELS.index(name), torch.from_numpy(portraits.labels)
+        index, labels = faces.LABELS.index(name), torch.from_numpy(portraits.labels.copy())
         assert instruments.intersection_over_union(seen.labels, labels, index)[there].mean() >= 0.6, name
 
 
@@ -402,7 +402,7 @@ def accuracy(presence, truth):
 
 def overlap(labels, held_out, name):
     index, there = rooms.LABELS.index(name), torch.from_numpy(held_out.mask(name).any((1, 2)))
-    each = instruments.intersection_over_union(labels, torch.from_numpy(held_out.labels[: len(labels)]), index)
+    each = instruments.intersection_over_union(labels, torch.from_numpy(held_out.labels[: len(labels)].copy()), index)
     return each[there[: len(labels)]].mean().item()
 
 
