@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 BUILT = ROOT / "_build" / "jupyter_execute" / "book"  # where a build leaves the notebooks that it has run
 FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$", re.M)
-ROLE = re.compile(r"\{([\w:]+)\}`([^`]*)`")
+ROLE = re.compile(r"(?P<before>[ ]?)\{(?P<role>[\w:]+)\}`(?P<text>[^`]*)`")
 GLUED = "application/papermill.record/"
 EMPTY = "# Your answer. The check below asks for: {}\n"
 
@@ -112,6 +112,7 @@ def _plain(notebook, solution):
     notebook = copy.deepcopy(notebook)
     notebook.cells = [cell for cell in notebook.cells if "wrong" not in tags(cell) and "ledger.write(" not in cell.source]
     values = glued(notebook)
+    notebook.metadata.pop("glued", None)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = FENCE.sub(lambda match: _block(match, solution), cell.source)
@@ -153,9 +154,18 @@ def _names(source):
 # ----------------------------------------------------------------------------------------------------- text
 
 
+def read(path):
+    """A notebook; to one that a build has run belongs what its cells glued, which the build keeps beside it."""
+    notebook, beside = nbformat.read(path, as_version=4), path.with_suffix(".glue.json")
+    if beside.exists():
+        outputs = json.loads(beside.read_text(encoding="utf-8")).items()
+        notebook.metadata["glued"] = {name: output["data"]["text/plain"] for name, output in outputs if "text/plain" in output["data"]}
+    return notebook
+
+
 def glued(notebook):
     """What the cells of a notebook that was run have glued: name to str; empty for one without outputs."""
-    values = {}
+    values = dict(notebook.metadata.get("glued", {}))
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
@@ -166,18 +176,19 @@ def glued(notebook):
 
 
 def _role(match, values):
-    """A role of MyST in plain Markdown."""
-    role, text = match.groups()
+    """A role of MyST in plain Markdown. A citation goes with the space before it, unless its author is the sentence's."""
+    before, role, text = match.groups()
     shown, _, target = text.rpartition(" <")
+    if role.startswith("foot"):
+        author, year = re.match(r"([a-z]*)(\d*)", text).groups()
+        return f"{before}{author.capitalize()} {year}" if role == "footcite:t" else ""
     if role == "glue:text":
         name, _, form = text.partition(":")
-        return _formatted(values.get(name, "…"), form)
+        return before + _formatted(values.get(name, "…"), form)
     if role == "doc":
         page = target.rstrip(">") if shown else text
-        return f"[{shown or page}]({page}.ipynb)"
-    if role.startswith("foot"):
-        return ""
-    return shown or text
+        return f"{before}[{shown or page}]({page}.ipynb)"
+    return before + (shown or text)
 
 
 def _formatted(value, form):
@@ -198,12 +209,14 @@ SLIDES = """{%- extends 'reveal/index.html.j2' -%}
 </html>
 {%- endblock -%}
 """
+ROOM = 800  # characters of a list on one slide
 UNSPOKEN = {"Setup", "References", "Test yourself"}
 LOOK = """
-.reveal { font-size: 24px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; } .reveal h1 { font-size: 2em; } .reveal h2 { font-size: 1.6em; } .reveal h3 { font-size: 1.2em; }
-.reveal img { height: 470px; max-height: 470px !important; max-width: 100%; object-fit: contain; display: block; margin: auto; background: white; } .jp-OutputPrompt, .jp-InputPrompt { display: none; }
-.reveal section { text-align: left; } .reveal pre { box-shadow: none; width: 100%; font-size: 16px; line-height: 1.25; }
-.jp-OutputArea-output { text-align: center; } .caption { font-size: 20px; } .reveal figure { margin: 0; }
+.reveal { font-size: 28px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; } .reveal h1 { font-size: 2em; } .reveal h2 { font-size: 1.6em; } .reveal h3 { font-size: 1.2em; }
+.reveal img { height: 430px; max-height: 430px !important; max-width: 100%; object-fit: contain; display: block; margin: auto; background: white; } .jp-OutputPrompt, .jp-InputPrompt { display: none; }
+.reveal section { text-align: left; } .reveal pre { box-shadow: none; width: 100%; font-size: 18px; line-height: 1.25; }
+.reveal .jp-RenderedHTMLCommon { font-size: 28px; line-height: 1.4; } .reveal .jp-RenderedHTMLCommon :is(table, code) { font-size: 22px; }
+.jp-OutputArea-output { text-align: center; } .reveal p.caption { font-size: 22px; } .reveal figure { margin: 0; }
 """
 
 
@@ -230,27 +243,32 @@ def slides(notebook, title):
 
 
 def _slides(notebook):
-    """The cells of the slides, each with its slide type."""
+    """The cells of the slides, each with its slide type; what follows a heading that says no more shares its slide."""
+    alone = False
+    for cell, kind in _parts(notebook):
+        if alone and kind in ("slide", "subslide"):
+            kind = "-"
+        if kind != "notes":
+            alone = cell.source.startswith("#") and "\n" not in cell.source
+        cell.metadata = {"slideshow": {"slide_type": kind}}
+        yield cell
+
+
+def _parts(notebook):
     values = glued(notebook)
     for cell in notebook.cells:
         given = cell.metadata.get("slideshow", {}).get("slide_type")
         if cell.cell_type == "markdown":
             for kind, text in _talk(cell.source):
-                yield _typed(nbformat.v4.new_markdown_cell(_math(ROLE.sub(lambda match: _role(match, values), text))), given or kind)
+                yield nbformat.v4.new_markdown_cell(_math(ROLE.sub(lambda match: _role(match, values), text))), given or kind
         elif figure := cell.metadata.get("mystnb", {}).get("figure"):
             says = html.escape(cell.metadata["mystnb"].get("image", {}).get("alt", ""))
             pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
             shown = [f'<img src="data:image/png;base64,{picture.strip()}" alt="{says}">' for picture in pictures]
             text = "\n".join([*shown, f'<p class="caption">{figure["caption"]}</p>'])
-            yield _typed(nbformat.v4.new_markdown_cell(text), given or "subslide")
+            yield nbformat.v4.new_markdown_cell(text), given or "subslide"
         elif given not in (None, "skip") or "derived" in tags(cell):
-            yield _typed(cell, given or "subslide")
-
-
-def _typed(cell, kind):
-    cell = copy.deepcopy(cell)
-    cell.metadata = {"slideshow": {"slide_type": kind}}
-    return cell
+            yield copy.deepcopy(cell), given or "subslide"
 
 
 def _talk(text):
@@ -263,16 +281,27 @@ def _talk(text):
     for match in re.finditer(FENCE.pattern + r"|^#{1,3} (?P<heading>.*)$|\Z", text, re.M):
         for block in filter(None, (part.strip() for part in re.split(r"\n\s*\n", text[at : match.start()]))):
             if fresh and block[0] not in "|-*:(":
-                sentence = re.match(r".*?[.?!:](?=\s|$)", block, re.S)
+                sentence = re.match(r".*?[.?!](?=\s|$)", block, re.S)
                 yield "-", sentence[0] if sentence else block
             fresh = False
-            yield ("subslide" if block[0] in "|-" else "notes"), block
+            for part in _points(block):
+                yield ("subslide" if block[0] in "|-" else "notes"), part
         at = match.end()
         if match["heading"] and match["heading"] not in UNSPOKEN:
             yield "slide", match[0]
             fresh = True
         elif match["kind"] == "admonition":
             yield "subslide", _block(match, _closed)
+
+
+def _points(block):
+    """A block of text; a long list in parts that a slide has room for."""
+    parts = [""]
+    for point in re.split(r"\n(?=- )", block) if block.startswith("- ") else [block]:
+        if parts[-1] and len(parts[-1]) + len(point) > ROOM:
+            parts.append("")
+        parts[-1] += ("\n" if parts[-1] else "") + point
+    return parts
 
 
 def _math(text):
@@ -305,7 +334,7 @@ def write(what, path, to):
     to.mkdir(parents=True, exist_ok=True)
     built = BUILT / path.name
     source = built if built.exists() and (what == "slides" or _same(built, path)) else path
-    notebook = nbformat.read(source, as_version=4)
+    notebook = read(source)
     if what == "slides":
         target = to / f"{path.stem}.html"
         target.write_text(slides(notebook, path.stem), encoding="utf-8")

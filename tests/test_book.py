@@ -14,10 +14,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 
+from dcgan_book import classkit
+
 ROOT = Path(__file__).parent.parent
 WEIGHTS = re.compile(r"live-.+\.js")
 PAGES = ["intro", "01-training", "02-walking", "03-features", "04-forgetting", "05-arithmetic", "beyond", "zoo",
          "claims", "teaching", "numbers", "glossary"]
+CHAPTERS = [page for page in PAGES if page[0] == "0"]
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +159,37 @@ def test_a_page_is_for_everyone(html, browser, page, scheme):
     context.close()
     serious = [(fault["id"], fault["nodes"][0]["html"][:120]) for fault in found if fault["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_code_does_not_scroll_sideways(html, browser, page):
+    context = browser.new_context(viewport={"width": 1200, "height": 800})
+    tab = context.new_page()
+    tab.goto((html / "book" / f"{page}.html").as_uri())
+    wide = tab.evaluate("""[...document.querySelectorAll("div.cell_input pre")]
+        .filter(code => code.scrollWidth > code.clientWidth).map(code => code.textContent.slice(0, 80))""")
+    cells = tab.locator("div.cell_input pre").count()
+    context.close()
+    assert cells > 5 and wide == []
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapters_slides_fit(html, browser, page, tmp_path):
+    slides = classkit.write("slides", ROOT / "book" / f"{page}.ipynb", tmp_path)
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    tab = context.new_page()
+    tab.goto(slides.as_uri())
+    tab.wait_for_function("window.Reveal && Reveal.isReady()")
+    over = tab.evaluate("""Reveal.getSlides().map(slide => {
+        const {h, v} = Reveal.getIndices(slide);
+        Reveal.slide(h, v);
+        const shown = [...slide.querySelectorAll(":not(aside, aside *)")].map(part => part.getBoundingClientRect());
+        return [slide.innerText.slice(0, 60), Math.max(...shown.map(box => box.bottom)), Math.max(...shown.map(box => box.right))];
+    }).filter(([text, bottom, right]) => bottom > 722 || right > 1282)""")
+    texts = tab.evaluate("Reveal.getSlides().map(slide => slide.innerText)")
+    context.close()
+    assert over == [] and len(texts) > 20
+    assert [text for text in texts if not text.strip() or "…" in text] == []
 
 
 def test_a_page_prints_black_on_white(html, browser):

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import subprocess
+import symtable
 import sys
 
 import nbformat
@@ -123,6 +124,32 @@ def test_slides_need_no_network(browser, tmp_path):
     assert tree.select("aside.notes math")
 
 
+def test_numbers_of_a_build_reach_slides_and_copies(tmp_path, monkeypatch):
+    """A build takes what cells glue out of the notebooks that it runs, and keeps it beside them."""
+    monkeypatch.setattr(classkit, "BUILT", tmp_path / "built")
+    monkeypatch.setattr(classkit, "BOOK", tmp_path)
+    (tmp_path / "built").mkdir()
+    (tmp_path / "experiments").mkdir()
+    notebook = small()
+    notebook.cells[1].outputs = []
+    for folder in (tmp_path, tmp_path / "built"):
+        nbformat.write(notebook, folder / "00.ipynb")
+    (tmp_path / "built" / "00.glue.json").write_text(json.dumps({"share": {"data": {"text/plain": "0.25"}}}))
+    for what in ("slides", "students", "solutions"):
+        assert "with 25% and" in classkit.write(what, tmp_path / "00.ipynb", tmp_path / what).read_text(encoding="utf-8")
+
+
+def test_a_slide_is_neither_too_full_nor_empty():
+    points = "\n".join(f"- {'word ' * 60}{i}" for i in range(5))
+    cells = [new_markdown_cell(f"# Title\n\n## Part\n\nOne {{doc}}`x` sentence {{footcite:p}}`who2020`. Another.\n\n{points}\n\n## Next"),
+             new_code_cell("x", metadata={"mystnb": {"figure": {"caption": "A caption"}}}, outputs=small().cells[2].outputs)]  # fmt: skip
+    slides = [(cell.metadata.slideshow.slide_type, cell.source) for cell in classkit._slides(new_notebook(cells=cells))]
+    kinds = [kind for kind, _ in slides if kind != "notes"]
+    assert kinds == ["slide", "-", "-", "subslide", "subslide", "subslide", "slide", "-"]
+    assert slides[2][1] == "One [x](x.ipynb) sentence."
+    assert all(len(text) <= classkit.ROOM for kind, text in slides if text.startswith("- "))
+
+
 def test_slides_of_a_notebook_that_never_ran_are_refused():
     notebook = small()
     for cell in notebook.cells:
@@ -169,6 +196,56 @@ def test_student_copies_keep_the_rest_and_lose_the_answers(path):
     for cell in copy.cells:
         if cell.cell_type == "code" and not cell.source.startswith("%"):
             ast.parse(cell.source)
+
+
+def names_of(source):
+    """(names that a cell gives a value to at its outermost level, names that it takes from there)."""
+    outermost = symtable.symtable("" if source.startswith("%") else source, "cell", "exec")
+    tables = [outermost]
+    for table in tables:
+        tables += table.get_children()
+    stored = {name.get_name() for name in outermost.get_symbols() if name.is_assigned() or name.is_imported()}
+    return stored, {name.get_name() for table in tables for name in table.get_symbols()
+                    if name.is_referenced() and (table is outermost or name.is_global())}  # fmt: skip
+
+
+def missed(kept, removed):
+    """Names that cells which stay read, and that only cells which go would have defined."""
+    gone, known, missing = set().union(*(names_of(source)[0] for source in removed)), set(), set()
+    for source in kept:
+        stored, read = names_of(source)
+        known |= stored
+        missing |= (read & gone) - known
+    return missing
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_copies_run_what_the_chapter_runs(path, tmp_path):
+    """The solutions have the chapter's own cells, which nbval runs, and miss none that is left out; students' too."""
+    chapter = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    only_book = [cell for cell in chapter if "wrong" in classkit.tags(cell) or "ledger.write(" in cell.source]
+    shared = [cell.source for cell in chapter if cell not in only_book]
+    for what in ("solutions", "students"):
+        copy = [cell for cell in nbformat.read(classkit.write(what, path, tmp_path), as_version=4).cells if cell.cell_type == "code"]
+        if what == "solutions":
+            assert [cell.source for cell in copy] == shared
+            kept, removed = shared, [cell.source for cell in only_book]
+        else:
+            kept = [cell.source for cell in copy if not classkit.tags(cell) & {"answer", "check"}]
+            removed = [cell.source for cell in only_book] + [cell.source for cell in chapter if "solution" in classkit.tags(cell)]
+            assert len(copy) == len(shared)
+        assert missed(kept, removed) == set()
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_student_runs_a_chapter_up_to_the_first_empty_answer(path, tmp_path):
+    copy = nbformat.read(classkit.write("students", path, tmp_path), as_version=4)
+    first_check = next(i for i, cell in enumerate(copy.cells) if "check" in classkit.tags(cell))
+    copy.cells = copy.cells[: first_check + 1]
+    done = run_under_nbval(copy, tmp_path)
+    assert done.returncode == 0, done.stdout
+    cells = sum(cell.cell_type == "code" for cell in copy.cells)
+    assert f"{cells} passed" in done.stdout  # the last is the check, which may say that the answer is missing
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
