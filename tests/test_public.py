@@ -1,8 +1,12 @@
 """What runs elsewhere, as far as it can be checked without a network: the public CI, Binder, the buttons."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -58,3 +62,49 @@ def test_the_buttons_have_where_to_lead_once_the_address_is_set():
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     assert set(config["repository"]) == {"url", "branch"}
     assert set(config["launch_buttons"]) == {"colab_url", "binderhub_url"}
+
+
+def first_cells():
+    """The first code cell of each notebook, the one that matters on Colab alone: name to (source, tags)."""
+    cells = {}
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        cell = next(cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code")
+        cells[path.name] = "".join(cell["source"]), cell["metadata"].get("tags")
+    return cells
+
+
+def test_every_notebook_knows_where_the_book_is():
+    cells = first_cells()
+    address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    assert len(set(source for source, _ in cells.values())) == 1 and len(cells) > 5
+    for name, (source, tags) in cells.items():
+        assert tags == ["remove-cell"] and f"repository = {address!r}" in source, name
+
+
+def test_on_colab_a_notebook_fetches_what_it_stands_beside_and_elsewhere_does_nothing(tmp_path, monkeypatch):
+    origin = tmp_path / "origin"
+    (origin / "book").mkdir(parents=True)
+    (origin / "book" / "beside.json").write_text("{}")
+    git = ["git", "-C", origin, "-c", "user.name=x", "-c", "user.email=x@x"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run(git + command, check=True)
+    source = next(iter(first_cells().values()))[0]
+    source = re.sub("repository = '.*'", f"repository = {origin.as_uri()!r}", source)
+    asked = []
+
+    class Shell:
+        def system(self, command):
+            asked.append((command.split(), Path.cwd().name))
+            if command.startswith("git"):
+                subprocess.run(command.split(), check=True)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    exec(source, {"get_ipython": Shell})
+    assert asked == [] and Path.cwd() == tmp_path
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(source, {"get_ipython": Shell})
+    (clone, _), (install, where) = asked
+    assert clone[:2] == ["git", "clone"] and install[1:] == "-m pip install -q -r requirements.txt".split()
+    assert (ROOT / "requirements.txt").exists() and where == sys.path[0].split("/")[-1] == "dcgan-book"
+    assert Path("beside.json").exists()
