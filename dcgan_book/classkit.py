@@ -23,6 +23,7 @@ BOOK = ROOT / "book"
 BUILT = ROOT / "_build" / "jupyter_execute" / "book"  # where a build leaves the notebooks that it has run
 FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$", re.M)
 ROLE = re.compile(r"(?P<before>[ ]?)\{(?P<role>[\w:]+)\}`(?P<text>[^`]*)`")
+TARGET = re.compile(r"^\([\w-]+\)=(\n|$)", re.M)
 GLUED = "application/papermill.record/"
 EMPTY = "# Your answer. The check below asks for: {}\n"
 
@@ -116,7 +117,7 @@ def _plain(notebook, solution):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = FENCE.sub(lambda match: _block(match, solution), cell.source)
-            cell.source = ROLE.sub(lambda match: _role(match, values), text)
+            cell.source = _prose(text, values)
         else:
             cell.outputs, cell.execution_count = [], None
             if "remove-cell" in tags(cell):  # numbers for the pages' text
@@ -173,6 +174,11 @@ def glued(notebook):
             if text is not None:
                 values[name.removeprefix(GLUED)] = text
     return values
+
+
+def _prose(text, values):
+    """Text without MyST's targets and roles."""
+    return ROLE.sub(lambda match: _role(match, values), TARGET.sub("", text))
 
 
 def _role(match, values):
@@ -260,7 +266,7 @@ def _parts(notebook):
         given = cell.metadata.get("slideshow", {}).get("slide_type")
         if cell.cell_type == "markdown":
             for kind, text in _talk(cell.source):
-                yield nbformat.v4.new_markdown_cell(_math(ROLE.sub(lambda match: _role(match, values), text))), given or kind
+                yield nbformat.v4.new_markdown_cell(_math(_prose(text, values))), given or kind
         elif figure := cell.metadata.get("mystnb", {}).get("figure"):
             says = html.escape(cell.metadata["mystnb"].get("image", {}).get("alt", ""))
             pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]

@@ -15,7 +15,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from dcgan_book import classkit
 
 CHAPTERS = classkit.chapters()
-EXERCISE = """Some text with {glue:text}`share:.0%` and {doc}`02-walking`.
+EXERCISE = """(a-place)=
+Some text with {glue:text}`share:.0%` and {doc}`02-walking`.
 
 ````{admonition} Exercise: double
 :class: tip
@@ -64,7 +65,7 @@ def run_under_nbval(notebook, folder):
 def test_students_get_exercises_without_answers(tmp_path):
     copy = classkit.students(small())
     text = "\n".join(cell.source for cell in copy.cells)
-    assert "SECRET" not in text and "x + x" not in text and "refuses" not in text and "ledger" not in text
+    assert ")=" not in text and "SECRET" not in text and "x + x" not in text and "refuses" not in text and "ledger" not in text
     assert "#### Exercise: double" in text and "with 25% and [02-walking](02-walking.ipynb)" in text and "After it" in text
     assert [cell.source for cell in copy.cells if "answer" in classkit.tags(cell)] == [classkit.EMPTY.format("double")]
     assert all(not cell.outputs for cell in copy.cells if cell.cell_type == "code")
