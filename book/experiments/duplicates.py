@@ -3,7 +3,8 @@
 `python book/experiments/duplicates.py` writes duplicates.json and duplicates.png. Two sets of 20,000 rooms get 2 %
 planted copies each: shifted, compressed as JPEG, made brighter or darker, or cropped. On the first set each method's
 radius is chosen, the largest with a precision of 0.99; the second set judges. The autoencoder of a set learns from
-that set, copies included, as the paper's did. The control is the perceptual hash of the package imagehash. Times are those of one core.
+that set, copies included, as the paper's did. The control is the perceptual hash of the package imagehash. Times are
+those of one core.
 """
 
 import io

@@ -336,7 +336,9 @@ PARTS = {
     },
     "direct_8x8": lambda: direct("8x8"), "penalty_8x8": lambda: penalty("8x8"), "dose_8x8": lambda: dose("8x8"),
     "matrix": matrix, "insertion": insertion, "boxes": boxes, "draws_8x8": lambda: draws("8x8"),
-    "batch_norm": batch_norm, "direct_16x16": lambda: direct("16x16"), **{f"cards_{stage}": lambda stage=stage: scorecards(stage) for stage in STAGES}, "penalty_16x16": lambda: penalty("16x16"), "dose_16x16": lambda: dose("16x16"),
+    "batch_norm": batch_norm, "direct_16x16": lambda: direct("16x16"),
+    **{f"cards_{stage}": lambda stage=stage: scorecards(stage) for stage in STAGES},
+    "penalty_16x16": lambda: penalty("16x16"), "dose_16x16": lambda: dose("16x16"),
 }  # fmt: skip
 
 
