@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -39,8 +40,20 @@ def html():
     return built
 
 
-def soup(html, page):
-    return BeautifulSoup((html / "book" / f"{page}.html").read_text(), "html.parser")
+@cache  # pages are large, and each has links to most others
+def soup(path):
+    return BeautifulSoup(path.read_text(), "html.parser")
+
+
+@cache
+def targets(path):
+    return {tag["id"] for tag in soup(path).find_all(id=True)}
+
+
+@cache
+def packed(path):
+    """Bytes of a file as a server sends it."""
+    return len(gzip.compress(path.read_bytes()))
 
 
 def test_every_chapter_was_built(html):
@@ -80,13 +93,14 @@ def test_a_page_is_light(html, browser, page):
     tab.wait_for_timeout(300)
     context.close()
     files = [Path(url2pathname(urlsplit(url).path)) for url in asked if url.startswith("file:")]
-    sent = {file.name: len(gzip.compress(file.read_bytes())) for file in files if not WEIGHTS.match(file.name)}
+    sent = {file.name: packed(file) for file in files if not WEIGHTS.match(file.name)}
     assert f"{page}.html" in sent and sum(sent.values()) <= 1.5e6, sent
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_pictures_say_what_they_show_and_links_lead_somewhere(html, page):
-    tree = soup(html, page)
+    here = html / "book" / f"{page}.html"
+    tree = soup(here)
     pictures = tree.select("article img")
     assert [str(img)[:100] for img in pictures if len(img.get("alt", "")) < 20 or "_images" in img["alt"]] == []
     dead = []
@@ -94,8 +108,8 @@ def test_pictures_say_what_they_show_and_links_lead_somewhere(html, page):
         target, _, anchor = link["href"].partition("#")
         if re.match(r"\w+:", target):
             continue
-        path = (html / "book" / target) if target else html / "book" / f"{page}.html"
-        if not path.exists() or anchor and not BeautifulSoup(path.read_text(), "html.parser").find(id=anchor):
+        path = here.parent / target if target else here
+        if not path.exists() or anchor and anchor not in targets(path):
             dead.append(link["href"])
     assert dead == []
 
