@@ -21,8 +21,7 @@ import traitlets
 from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dcgan_book import features, figures, rooms, walking
-from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
+from dcgan_book import figures, rooms, walking
 from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.training import draw_z, to_batch
 
@@ -66,7 +65,7 @@ class LiveFigure(anywidget.AnyWidget):
     nudges = traitlets.List().tag(sync=True)
     at = traitlets.Int(0).tag(sync=True)
     trays = traitlets.List([[], [], []]).tag(sync=True)
-    norm = traitlets.Enum(NORMS, "free").tag(sync=True)
+    norm = traitlets.Enum(("free", "matched", "projected"), "free").tag(sync=True)
     amounts = traitlets.List().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
     unit = traitlets.Int(0).tag(sync=True)
@@ -138,6 +137,9 @@ def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
     three lists of indices into the pool to start with; `directions`, name to a step in z (z_dim,), along which
     sliders move the sum by up to once either way; `generator`, the torch.Generator to draw the neighbours' noise from.
     """
+    # here, as chapters 1 and 2 need no scikit-learn, which is 80 MB of a kernel
+    from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
+
     prior, pool = trained.card["prior"], pool.round(decimals=DIGITS)
     centre = combine(*(pool[list(tray)] for tray in trays), prior=prior)
     nine = neighbours(centre, prior, generator)
@@ -205,6 +207,8 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
     `layer`, whose maps Grad-CAM adds. Each unit is asked where it responds most, with random weights too. It is all
     computed here, so that the figure needs no network.
     """
+    from dcgan_book import features  # here, as in `arithmetic`
+
     photos, labels = to_batch(rooms_shown.images), torch.from_numpy(rooms_shown.labels.copy())
     objects = [name for name in rooms.OBJECTS if rooms_shown.mask(name).any()]
     masks = [labels == rooms.LABELS.index(name) for name in objects]

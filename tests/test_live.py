@@ -449,6 +449,7 @@ def test_the_same_sum_of_pixels_stands_beside_it(open_page, trained):
 def test_the_kernel_fills_the_trays(trained):
     """Both sides may set the state; a tray that the kernel sets is what the page's script sums (checked in a page)."""
     made, *_ = sums(trained)
+    assert live.LiveFigure.norm.values == arithmetic.NORMS
     with pytest.raises(Exception, match="free"):
         made.norm = "half"
     made.trays = [[0], [], [2]]

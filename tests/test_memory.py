@@ -27,7 +27,8 @@ def test_what_a_cell_frees_goes_back():
     assert kept > 100 and given_back < 20, (kept, given_back)
 
 
-def test_weights_load_without_a_compiler():
-    """Random weights on PyTorch's device "meta" would import its compiler: 70 MB and a second for every kernel."""
-    program = 'import sys; from dcgan_book import pretrained; pretrained.load("rooms"); print("torch._dynamo" in sys.modules)'
-    assert said(program).split() == ["False"]
+def test_weights_and_live_figures_load_nothing_large():
+    """Random weights on PyTorch's device "meta" would import its compiler: 70 MB and a second for every kernel; and
+    chapters 1 and 2 need no scikit-learn, 80 MB."""
+    program = 'import sys; from dcgan_book import live, measure, pretrained; pretrained.load("rooms"); print(*sys.modules)'
+    assert not {"torch._dynamo", "sklearn"} & set(said(program).split())
