@@ -10,6 +10,7 @@ import ast
 import copy
 import html
 import json
+import os
 import re
 import shutil
 import sys
@@ -48,8 +49,11 @@ def refuses(check, *wrong):
     """Tries wrong answers on an exercise's check; AssertionError for one that it accepts.
 
     check: a function of an answer that raises AssertionError, with a message, where the answer is wrong. Every check
-    of the book is tried so, next to the right answer that its chapter gives.
+    of the book is tried so, next to the right answer that its chapter gives. With weights of your own (then the
+    variable DCGAN_BOOK_RESULTS is set) none is tried: what they draw may be too poor to tell answers apart.
     """
+    if os.environ.get("DCGAN_BOOK_RESULTS"):
+        return
     for i, answer in enumerate(wrong):
         try:
             check(answer)

@@ -72,7 +72,8 @@ class Pretrained:
     """Two networks in eval mode, and what is known of them. `discriminator` is None where none is shipped.
 
     `log` is the run's, a list of dicts (thinned where exported). `film` shows some fixed z's over the run,
-    uint8 (times, z's, size, size, 3), None for a run's folder; its steps are `card["film"]["steps"]`.
+    uint8 (times, z's, size, size, 3), None where there is none; its steps are `card["film"]["steps"]`.
+    `own`: they are a reader's, which an environment variable named (see `load`).
     """
 
     generator: Generator
@@ -80,6 +81,7 @@ class Pretrained:
     card: dict
     log: list
     film: np.ndarray | None = None
+    own: bool = False
 
 
 def load(name_or_run, device="cpu", fetch=True):
@@ -91,11 +93,13 @@ def load(name_or_run, device="cpu", fetch=True):
     They are in eval mode, and their weights take no gradients (an input still can). A generator's BatchNorm
     statistics are those of its own z's (`training.recalibrate`), taken at export or, for a run's folder, now.
     For "rooms" the environment variable DCGAN_BOOK_ROOMS may name other weights, a run or an exported folder, for
-    "faces" DCGAN_BOOK_FACES: so a chapter runs on your own.
+    "faces" DCGAN_BOOK_FACES: so a chapter runs on your own, and a line says so.
     Raises PretrainedError if there is nothing of that name, or what is there is damaged, or cannot be fetched.
     """
-    if name_or_run in WORLDS:
-        name_or_run = os.environ.get(f"DCGAN_BOOK_{name_or_run.upper()}") or name_or_run
+    named = os.environ.get(f"DCGAN_BOOK_{name_or_run.upper()}") if name_or_run in WORLDS else None
+    if named:
+        print(f"{name_or_run}: weights of your own, {named}; what a chapter reads from experiments/ is of the book's")
+    name_or_run = named or name_or_run
     if name_or_run == "digiface":
         generator = _digiface(fetch).eval().requires_grad_(False).to(device)
         return Pretrained(generator, None, DIGIFACE_CARD, [])
@@ -112,11 +116,13 @@ def load(name_or_run, device="cpu", fetch=True):
     try:
         generator, discriminator, card = _from_files(folder) if exported else _from_run(folder)
         log, film = read_log(folder), _frames(folder / "film.png")
+        if not exported and sheets(folder):
+            film, card["film"] = _film_of(folder, card["steps"])
     except DAMAGE as error:
         raise PretrainedError(f"cannot load {folder}: {_in_a_line(error)}") from None
     for network in filter(None, (generator, discriminator)):
         network.eval().requires_grad_(False).to(device)
-    return Pretrained(generator, discriminator, card, log, film)
+    return Pretrained(generator, discriminator, card, log, film, bool(named))
 
 
 def export(run, name, to=WEIGHTS):
@@ -127,7 +133,7 @@ def export(run, name, to=WEIGHTS):
     """
     folder = Path(to) / name
     generator, discriminator, card = _from_run(Path(run))
-    film, steps = _film(Path(run), card["steps"])
+    film, card["film"] = _film_of(Path(run), card["steps"])
     folder.mkdir(parents=True, exist_ok=True)
     for part, network in (("generator", generator), ("discriminator", discriminator)):
         # not save_file, whose files only their owner may read
@@ -135,10 +141,10 @@ def export(run, name, to=WEIGHTS):
     log = [record for record in read_log(run) if record["step"] <= card["steps"]]
     thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
     (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in thinned))
-    (folder / "film.png").write_bytes(film)
+    (folder / "film.png").write_bytes(_picture(film))
     written = ("discriminator.safetensors", "film.png", "generator.safetensors", "log.jsonl")
     digests = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in written}
-    card = {"name": name} | card | {"film": {"steps": steps, "columns": FILM_TILES}, "sha256": digests}
+    card = {"name": name} | card | {"sha256": digests}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     return folder
 
@@ -266,8 +272,8 @@ def _public(spec):
     return named if kind in NAMED else "FOLDER"
 
 
-def _film(run, last):
-    """A PNG whose rows are the sheets of a run over time, and the steps of its rows."""
+def _film_of(run, last):
+    """The film of a run out of its sheets, as `Pretrained` has it, and what the card says of it."""
     paths = sheets(run)
     steps = [step for step in paths if step <= last]
     if not steps:
@@ -282,13 +288,19 @@ def _film(run, last):
             raise TrainingError(f"cannot read {paths[step]}: {_in_a_line(error)}") from None
         side = sheet.shape[0] // SHEET_ROWS
         tiles = sheet.reshape(SHEET_ROWS, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
-        rows.append(np.concatenate(tiles[:FILM_TILES], axis=1))
-    film = Image.fromarray(np.concatenate(rows))
-    png = _png(film)
+        rows.append(tiles[:FILM_TILES])
+    return np.stack(rows), {"steps": steps, "columns": FILM_TILES}
+
+
+def _picture(film):
+    """A film as a PNG, a row for each time."""
+    times, tiles, side, _, _ = film.shape
+    picture = Image.fromarray(film.swapaxes(1, 2).reshape(times * side, tiles * side, 3))
+    png = _png(picture)
     for colours in (256, 128):  # the second is needed for noise alone
         if len(png) > FILM_BYTES:
-            png = _png(film.quantize(colours))
-    return png, steps
+            png = _png(picture.quantize(colours))
+    return png
 
 
 def _frames(path):

@@ -44,7 +44,6 @@ PRECISIONS = ("fp32", "winograd", "bf16")  # winograd is fp32 with its convoluti
 PRIORS = ("uniform", "normal")
 EARLY_SHEETS = (0, 25, 50, 100, 200, 400)  # most changes in the first steps, so the film is dense there
 LOG_EVERY = 5  # steps
-RELEASE_EVERY = 50  # steps between giving back what was read of a data set on disk
 BAR = "D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} {images_per_s:.0f} images/s"
 SHEET_ROWS = 8  # a sheet shows 8 x 8 samples
 RECALIBRATION = 1024  # z's for the BatchNorm statistics of a sheet
@@ -210,7 +209,7 @@ def batch_indices(count, batch, step, seed):
 
 @functools.lru_cache(maxsize=2)  # of three million images it takes a tenth of a second, and a batch needs one or two
 def _order(count, epoch, seed):
-    return torch.randperm(count, generator=stream(seed, f"order {epoch}")).numpy()
+    return torch.randperm(count, dtype=torch.int32, generator=stream(seed, f"order {epoch}")).numpy()
 
 
 def stream(seed, purpose, device="cpu"):
@@ -365,8 +364,9 @@ def _batches(images, config, step, rank, world):
         # in the order of the file, which is faster; a batch is a set
         mine = np.sort(batch_indices(len(images), config.batch, step, config.seed))[rank::world]
         batch = to_batch(images[mine])
-        if isinstance(images, np.memmap) and step % RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
-            # what was read counts as this process's memory until it is given back; it stays in the system's cache
+        if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+            # what was read, and more around it, counts as this process's memory until it is given back; it stays in the
+            # system's cache
             images._mmap.madvise(mmap.MADV_DONTNEED)
         return batch
 

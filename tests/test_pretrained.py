@@ -204,7 +204,7 @@ def test_the_card_says_what_the_run_was(made):
     assert card == card_of(made.folder) and card["name"] == made.name
     of_the_run = load(made.run).card
     assert of_the_run == {name: card[name] for name in of_the_run}
-    assert set(card) - set(of_the_run) == {"name", "film", "sha256"}
+    assert set(card) - set(of_the_run) == {"name", "sha256"}
     for name in ("seed", "steps", "batch", "prior", "width", "z_dim", "kernel_size"):
         assert card[name] == getattr(config, name)
     assert card["optimiser"] == {
@@ -331,9 +331,14 @@ def test_the_film_has_the_first_12_tiles_of_every_sheet(made):
     assert (film[0] != film[-1]).any() and (film[0, 0] != film[0, 1]).any()
 
 
-def test_a_run_has_no_film_and_neither_has_an_export_without_the_file(made, folder):
-    assert load(made.run).film is None
-    (folder / "film.png").unlink()
+def test_a_run_has_the_film_of_its_export(made):
+    assert (load(made.run).film == load(made.name).film).all()
+
+
+def test_without_its_pictures_there_is_no_film(run, folder):
+    for path in [*run.glob("samples-*.png"), folder / "film.png"]:
+        path.unlink()
+    assert load(run).film is None and "film" not in load(run).card
     assert load(folder).film is None
 
 
@@ -375,8 +380,8 @@ def test_no_film_has_more_than_its_bytes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
     for i in range(pretrained.FILM_ROWS):
         Image.fromarray(noise).save(tmp_path / f"samples-{i:06d}.png", compress_level=0)
-    film, steps = pretrained._film(tmp_path, pretrained.FILM_ROWS)
-    assert len(film) <= pretrained.FILM_BYTES and len(steps) == pretrained.FILM_ROWS
+    film, facts = pretrained._film_of(tmp_path, pretrained.FILM_ROWS)
+    assert len(pretrained._picture(film)) <= pretrained.FILM_BYTES and len(facts["steps"]) == pretrained.FILM_ROWS
 
 
 # ---------------------------------------------------------------------------------------------------- faults

@@ -4,6 +4,7 @@ import copy
 import errno
 import functools
 import json
+import mmap
 import os
 import pickle
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -216,6 +218,20 @@ def test_every_image_comes_once_an_epoch(count, batch):
     if count > 3:
         assert len(np.unique(epochs, axis=0)) > 1, "every epoch has the same order"
         assert (training.batch_indices(count, batch, 0, 6) != stream[:batch]).any(), "the seed changes nothing"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells")
+def test_batches_of_millions_of_images_take_little_memory(tmp_path):
+    def megabytes():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE / 1e6
+
+    images = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (3_000_000, 64, 64, 3))  # a hole
+    with closing(training._batches(images, TrainConfig(batch=128), 0, 0, 1)) as batches:
+        next(batches)
+        before = megabytes()
+        for _ in range(20):
+            next(batches)
+        assert megabytes() - before < 50
 
 
 def test_a_batch_is_in_the_papers_range():

@@ -1,6 +1,6 @@
 """How fast and how large: what the page "Beyond one machine" calculates with (sections 3 and 4 of the paper).
 
-`python book/experiments/scale.py` writes scale.json; `scale.py speed` only that part of it. Every comparison takes turns in one process, so that what else
+`python book/experiments/scale.py` writes scale.json; `scale.py speed memory` only those parts of it. Every comparison takes turns in one process, so that what else
 the machine does falls on both sides; read the ratios first. Photographs of 256 pixels are stood in for by rooms drawn
 large, with a grain that keeps the files at a photograph's size.
 """
@@ -26,7 +26,7 @@ from dcgan_book.training import TrainConfig
 PHOTOS, PHOTO_SIDE = 1000, 256
 LSUN = 3_033_042  # bedrooms
 TURNS = 3
-SEEDS, STEPS, WINDOW = 5, 300, 25  # of the loss curves; a running mean over so many steps
+CURVES = {"seeds": 5, "steps": 300, "width": 32, "batch": 16, "window": 25}  # a running mean over so many steps
 
 
 def write_photos(folder):
@@ -67,19 +67,19 @@ def megabytes(count):
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/images.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, (count, 64, 64, 3)).flush()
-        training.train(TrainConfig(data=path, steps=6, batch=128, precision="fp32"), progress=False)
+        training.train(TrainConfig(data=path, steps=12, batch=128, precision="fp32"), progress=False)
     print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 def curves(images, seed, ours=None):
     """Both losses at every step, (steps, 2): of the plain loop, or of ours in a precision. Same start, order and z."""
-    config = TrainConfig(width=8, batch=16, seed=seed)
+    config = TrainConfig(width=CURVES["width"], batch=CURVES["batch"], seed=seed)
     state, layout = training._start(config, None, torch.device("cpu")), torch.contiguous_format
     networks = [state[name].to(memory_format=torch.channels_last if ours else layout) for name in ("generator", "discriminator")]
     optimisers = [training.adam(network, 2e-4) if ours else training.plain_adam(network) for network in networks]
     step, losses = training.gan_step if ours else training.plain_step, []
     with training.computing(ours or "fp32", torch.device("cpu"), *networks) as autocast:
-        for i in range(STEPS):
+        for i in range(CURVES["steps"]):
             real = training.to_batch(images[training.batch_indices(len(images), config.batch, i, seed)])
             real = real if ours else real.contiguous(memory_format=layout)
             z = training.draw_z(config.batch, generator=state["random"])
@@ -104,11 +104,15 @@ def disk():
         began = time.perf_counter()
         images = data.load(photos, progress=False).images
         decoding = {"bytes": size, "images_per_s": PHOTOS / (time.perf_counter() - began)}
-        memory = {}
-        for name, count in (("a thousand", 1000), ("three million", LSUN)):
-            command = [sys.executable, __file__, "memory", str(count)]
-            memory[name] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
-        return {"decoding": decoding, "megabytes": memory, "feeding": feeding(images)}
+        return {"decoding": decoding, "feeding": feeding(images)}
+
+
+def memory():
+    found = {}
+    for name, count in (("a thousand", 1000), ("three million", LSUN)):
+        command = [sys.executable, __file__, "megabytes", str(count)]
+        found[name] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    return {"megabytes": found}
 
 
 def speed():
@@ -129,15 +133,15 @@ def same_curves():
     images = rooms.dataset(PHOTOS, seed=4_000_000, progress=False).images
 
     def smooth(curve):
-        return np.stack([np.convolve(column, np.ones(WINDOW) / WINDOW, "valid") for column in curve.T])
+        return np.stack([np.convolve(column, np.ones(CURVES["window"]) / CURVES["window"], "valid") for column in curve.T])
 
-    plain = [smooth(curves(images, seed)) for seed in range(SEEDS)]
-    alone = [within(plain[i], plain[:i] + plain[i + 1 :]) for i in range(SEEDS)]
+    plain = [smooth(curves(images, seed)) for seed in range(CURVES["seeds"])]
+    alone = [within(plain[i], plain[:i] + plain[i + 1 :]) for i in range(CURVES["seeds"])]
     ours = {kind: within(smooth(curves(images, 0, kind)), plain) for kind in training.PRECISIONS}
-    return {"curves": {"ours": ours, "one plain run within the others": alone}}
+    return {"curves": CURVES | {"ours": ours, "one plain run within the others": alone}}
 
 
-PARTS = {"disk": disk, "speed": speed, "curves": same_curves}
+PARTS = {"disk": disk, "memory": memory, "speed": speed, "curves": same_curves}
 
 
 def main(names):
@@ -151,4 +155,4 @@ def main(names):
 
 
 if __name__ == "__main__":
-    megabytes(int(sys.argv[2])) if sys.argv[1:2] == ["memory"] else main(sys.argv[1:])
+    megabytes(int(sys.argv[2])) if sys.argv[1:2] == ["megabytes"] else main(sys.argv[1:])
