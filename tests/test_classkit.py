@@ -103,6 +103,11 @@ def test_a_check_has_to_refuse_and_to_say_why():
             classkit.refuses(check, accepted)
 
 
+def test_on_weights_of_your_own_no_wrong_answer_is_tried(monkeypatch):
+    monkeypatch.setenv("DCGAN_BOOK_RESULTS", "somewhere")
+    classkit.refuses(lambda answer: None, 3)
+
+
 def test_slides_need_no_network(browser, tmp_path):
     page = tmp_path / "slides.html"
     page.write_text(classkit.slides(small(), "small"), encoding="utf-8")
