@@ -25,7 +25,7 @@ from dcgan_book.training import TrainConfig
 
 PHOTOS, PHOTO_SIDE = 1000, 256
 LSUN = 3_033_042  # bedrooms
-TURNS = 3
+TURNS, ROUNDS = 3, 5
 CURVES = {"seeds": 5, "steps": 300, "width": 32, "batch": 16, "window": 25}  # a running mean over so many steps
 
 
@@ -67,7 +67,7 @@ def megabytes(count):
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/images.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, (count, 64, 64, 3)).flush()
-        training.train(TrainConfig(data=path, steps=12, batch=128, precision="fp32"), progress=False)
+        training.train(TrainConfig(data=path, steps=6, batch=128, precision="fp32"), progress=False)
     print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
@@ -122,7 +122,7 @@ def speed():
     config = TrainConfig(batch=32)
 
     def timed(**more):
-        return training.benchmark(replace(config, **more), TURNS, time.process_time)
+        return training.benchmark(replace(config, **more), ROUNDS, time.process_time)
 
     found = [timed(precision=precision) for precision in training.PRECISIONS]
     best = max(found, key=lambda one: one["ratio"])["precision"]
