@@ -33,6 +33,7 @@ from dcgan_book.measure import (
     MeasureError,
     Network,
     bootstrap,
+    correlation,
     numbers,
     rounded,
     wilson,
@@ -96,7 +97,7 @@ def _other_face(seed):
 
 LESSONS = {
     "rooms": Lesson(rooms.dataset, _spoil_rooms, {"count": 30_000, "steps": 4000, "width": 24}),
-    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 3000, "width": 16}, polish=1000),
+    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 3000, "width": 16}, polish=2000),
 }
 
 
@@ -264,6 +265,7 @@ def _targets(known, schema):
 def _losses(logits, outputs, seen, targets, schema):
     """What the readings of damaged images cost, by name."""
     heads = schema.split(outputs)
+    weights = torch.tensor([schema.weights.get(name, 1.0) for name in schema.scalars])
     counted = ~seen.presence.isnan()
     whole = counted.clone()  # the wholes count apart, as each is as much as all objects together
     counted[:, len(schema.world.OBJECTS) :], whole[:, : len(schema.world.OBJECTS)] = False, False
@@ -274,8 +276,8 @@ def _losses(logits, outputs, seen, targets, schema):
         "nothing": -surfaces.sum() / seen.labels.numel(),  # no object where there is no structure
         "presence": F.binary_cross_entropy_with_logits(heads["presence"][counted], seen.presence[counted]),
         "factors": sum(
-            F.smooth_l1_loss(heads[name][seen.known], targets[name][seen.known], beta=0.1)
-            for name in ("scalars", "hues")
+            (weight * F.smooth_l1_loss(heads[name][seen.known], targets[name][seen.known], beta=0.1, reduction="none")).mean()
+            for name, weight in (("scalars", weights), ("hues", 1))
         ),
         "damage": 0.5 * F.smooth_l1_loss(heads["damage"], seen.amounts, beta=0.1),
     }
@@ -335,11 +337,13 @@ def intersection_over_union(labels, truth, index):
 
 
 def _judge_factors(instrument, known):
-    """Mean absolute errors of scalars (as shares of their range) and hues (in turns), accuracy of choices."""
-    schema, found, errors, right = instrument.schema, instrument.factors(known.images), {}, {}
+    """Mean absolute errors of scalars (as shares of their range) and hues (in turns), correlations of scalars with the
+    truth, accuracy of choices."""
+    schema, found, errors, correlations, right = instrument.schema, instrument.factors(known.images), {}, {}, {}
     for name in schema.scalars:
         low, high = schema.world.RANGES[name]
         errors[name] = numbers(bootstrap((found[name] - torch.from_numpy(known.factors[name])).abs() / (high - low)))
+        correlations[name] = numbers(correlation(found[name], torch.from_numpy(known.factors[name])))
     for name in schema.hues:
         away = (found[name] - torch.from_numpy(known.factors[name])).abs() % 1
         errors[name] = numbers(bootstrap(torch.minimum(away, 1 - away)))
@@ -348,7 +352,7 @@ def _judge_factors(instrument, known):
     for name in schema.choices:
         there = known.factors[schema.owners[name]] if name in schema.owners else np.ones(len(known), bool)
         right[name] = wilson(int((found[name] == known.factors[name])[there].sum()), int(there.sum()))
-    return {"error": errors, "right": {name: numbers(estimate) for name, estimate in right.items()}}
+    return {"error": errors, "correlation": correlations, "right": {name: numbers(estimate) for name, estimate in right.items()}}
 
 
 def _pair_quantile(features, share):

@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
@@ -49,7 +49,8 @@ class Schema:
 
     world: its module. scalars, hues (points on a circle) and choices, name to options, are factors of it. owners:
     choices that mean something only where an object is, name to object. wholes: what is present or not like an
-    object, but has no pixels of its own.
+    object, but has no pixels of its own. glances: places that the network picks out to look at closely. weights: how
+    much more than others a scalar counts in training, by name.
     """
 
     world: ModuleType
@@ -58,6 +59,8 @@ class Schema:
     choices: dict
     owners: dict
     wholes: tuple = ()
+    glances: int = 0
+    weights: dict = field(default_factory=dict)
 
     @property
     def things(self):
@@ -93,6 +96,8 @@ FACES = Schema(
     | {"hair_style": tuple(faces.HAIR_RATES["woman"])},
     owners={"glasses_style": "glasses", "beard_style": "beard"},
     wholes=("face",),  # "still a face": neither melted, nor double, nor without eyes or mouth
+    glances=4,  # a smile is a matter of a few pixels, which a grid of 4x4 loses
+    weights={"smile": 4.0},
 )
 SCHEMAS = {"rooms": ROOMS, "faces": FACES}
 
@@ -130,9 +135,9 @@ class Network(nn.Module):
         self.decoder = nn.ModuleList([_conv(7 * w, 2 * w), _conv(4 * w, 2 * w), _conv(3 * w, w)])
         self.pixels = nn.Conv2d(w, 4 * len(schema.world.LABELS), 1)
         self.grid = nn.Conv2d(4 * w, 32, 1)
-        self.features = nn.Sequential(
-            nn.Linear(32 * 16 + 6 * w, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False)
-        )
+        self.places = nn.Conv2d(2 * w, schema.glances, 1) if schema.glances else None
+        seen = 32 * 16 + 6 * w + 2 * w * schema.glances
+        self.features = nn.Sequential(nn.Linear(seen, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
         self.head = nn.Linear(FEATURES, sum(schema.heads.values()))
 
     def forward(self, images):
@@ -155,8 +160,11 @@ class Network(nn.Module):
         return F.pixel_shuffle(self.pixels(x), 2)
 
     def describe(self, maps):
-        """Features, from the coarsest map and the means of the finer ones, and the heads' outputs."""
+        """Features, from the coarsest map, the means of the finer ones and glances at 16x16, and the heads' outputs."""
         means = [each.mean((2, 3)) for each in maps[:-1]]
+        if self.places is not None:
+            where = self.places(maps[1]).flatten(2).softmax(2)
+            means.append(torch.einsum("nkp,ncp->nkc", where, maps[1].flatten(2)).flatten(1))
         features = self.features(torch.cat([self.grid(maps[-1]).flatten(1), *means], 1))
         return features, self.head(F.relu(features))
 
@@ -334,6 +342,19 @@ def bootstrap(values, level=0.95, resamples=2000, generator=None):
     )
     low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
     return Estimate(values.mean().item(), low, high)
+
+
+def correlation(first, second, level=0.95):
+    """Pearson's correlation of two sets of numbers, (n,) each, with Fisher's interval (Fisher 1921). An Estimate.
+
+    It is 0 where all numbers of a set are the same. Raises ValueError for fewer than four pairs.
+    """
+    pair = torch.stack([torch.as_tensor(first).double(), torch.as_tensor(second).double()])
+    if pair.shape[1] < 4:
+        raise ValueError(f"{pair.shape[1]} pairs: Fisher's interval of a correlation needs four")
+    value = pair.corrcoef()[0, 1].nan_to_num(0).clamp(-1, 1)
+    half = _normal(level) / math.sqrt(pair.shape[1] - 3)
+    return Estimate(value.item(), *((value.atanh() + way * half).tanh().item() for way in (-1, 1)))
 
 
 def paired(before, after, level=0.95, generator=None):

@@ -1,16 +1,22 @@
 """What chapter 5 loads rather than computes: sums of one to ten exemplars, turn vectors, and sums of rooms.
 
 `python book/experiments/arithmetic.py` writes arithmetic.json, in about five minutes on a core. All concepts are
-exemplars by lot among 2,000 samples, chosen by what the instrument says of them. `--sets 20` is for a trial.
+exemplars by lot among 2,000 samples, chosen by what the instrument says of them. `--parts rooms` does one part of the
+file anew and leaves the others; `--sets 20` is for a trial.
+
+The numbers of exemplars are tried with both priors on the same weights: a generator that has learned from uniform latents
+is fed with normal ones of the same variance. Its first layer adds up a hundred numbers of z, whose sums are nearly normal
+either way, so it hardly notices; `samples` says how far.
 """
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import torch
 
-from dcgan_book import arithmetic, measure, pretrained, training, walking
+from dcgan_book import arithmetic, faces, measure, pretrained, training, walking
 from dcgan_book.training import stream
 
 HERE = Path(__file__).parent
@@ -37,7 +43,9 @@ ROOMS = {
     ),
 }  # fmt: skip
 KEPT_ROOMS = ("bed", "window", "night", "tv", "door")
-NUMBERS = (1, 2, 3, 4, 6, 8, 10)  # of exemplars
+NUMBERS = range(1, 11)  # of exemplars
+WHAT = ("success", "arrived", "stayed", "whole")
+PARTS = ("number", "turn", "rooms")
 AHEAD, SIDEWAYS = (-8.0, 8.0), 25.0  # degrees
 LENGTHS = torch.linspace(-8, 8, 9)  # of steps along a direction, in z
 
@@ -45,10 +53,9 @@ LENGTHS = torch.linspace(-8, 8, 9)  # of steps along a direction, in z
 class World:
     """A generator, its instrument, and a pool of samples that the instrument has read."""
 
-    def __init__(self, weights, instrument, whole):
-        trained = pretrained.load(weights)
-        self.generator, self.prior, self.whole = trained.generator, trained.card["prior"], whole
-        self.instrument = instrument if isinstance(instrument, measure.Instrument) else measure.load(instrument)
+    def __init__(self, generator, prior, instrument, whole):
+        self.generator, self.prior, self.whole = generator, prior, whole
+        self.instrument = measure.load(instrument)
         self.latents = training.draw_z(POOL, self.generator.z_dim, self.prior, stream(0, "pool of chapter 5"))
         self.images = self.draw(self.latents)
         self.reading = self.instrument.read(self.images)
@@ -71,33 +78,70 @@ class World:
         return self.latents[self.choose(*arguments)]
 
 
+class Fed(torch.nn.Module):
+    """A generator that takes standard normal latents, scaled to the variance of the uniform ones it has learned from."""
+
+    def __init__(self, generator):
+        super().__init__()
+        self.generator, self.z_dim = generator, generator.z_dim
+
+    def forward(self, z):
+        return self.generator(z * arithmetic.SPREADS["uniform"])
+
+
+def shipped(name, instrument, whole):
+    trained = pretrained.load(name)
+    return World(trained.generator, trained.card["prior"], instrument, whole)
+
+
 def rate(values):
     return measure.numbers(measure.wilson(int(values.sum()), len(values)))
 
 
 def rates(found):
-    return {name: rate(getattr(found, name)) for name in ("success", "arrived", "stayed", "whole")}
+    return {what: rate(getattr(found, what)) for what in WHAT}
 
 
 def by_number(world, sets):
-    """Each sum with one to ten exemplars and each handling of the norm."""
-    results = {}
+    """Each sum with one to ten exemplars and each handling of the norm, and what two changes alone do to it.
+
+    The paper goes from single exemplars to means of three, which makes the sum shorter by the square root of three.
+    The `effects` go from single exemplars, free, by one of the two: `shorter`, the same sums at the usual length, and
+    `averaged`, sums of three that are as long as one of single ones is ("stretched"); `both` is what the paper did.
+    """
+    results, effects = {}, {}
     for name, (*concepts, target) in FACES.items():
         # ten by lot, of which the first n are taken: so n alone tells two rows of the table apart
-        tens = [world.exemplars(facts, 10, sets, f"{name} {i}") for i, facts in enumerate(concepts)]
-        for n in NUMBERS:
+        tens, outcomes = [world.exemplars(facts, 10, sets, f"{name} {i}") for i, facts in enumerate(concepts)], {}
+        norms = arithmetic.NORMS[: 3 if world.prior == "uniform" else 2]
+        for n, norm in [(n, norm) for n in NUMBERS for norm in norms] + [(3, "stretched")]:
             a, b, c = (ten[:, :n] for ten in tens)
-            for norm in arithmetic.NORMS[: 3 if world.prior == "uniform" else 2]:
-                z = arithmetic.combine(a, b, c, norm, world.prior)
-                before = world.read(arithmetic.with_norm(arithmetic.concept(c), norm, world.prior))
-                found = arithmetic.outcome(world.read(z), before, target)
-                length = z.norm(dim=1).mean().item()
-                results[f"{name}, {n}, {norm}"] = rates(found) | {"length": measure.rounded(length)}
-    return results
+            how, longer = ("matched", math.sqrt(3)) if norm == "stretched" else (norm, 1)
+            z = longer * arithmetic.combine(a, b, c, how, world.prior)
+            before = world.read(arithmetic.with_norm(arithmetic.concept(c), how, world.prior))
+            found = outcomes[n, norm] = arithmetic.outcome(world.read(z), before, target)
+            length = z.norm(dim=1).mean().item()
+            results[f"{name}, {n}, {norm}"] = rates(found) | {"length": measure.rounded(length)}
+        for change, end in {"shorter": (1, "matched"), "averaged": (3, "stretched"), "both": (3, "matched")}.items():
+            effects[f"{name}, {change}"] = {
+                what: measure.numbers(measure.paired(getattr(outcomes[1, "free"], what), getattr(outcomes[end], what)))
+                for what in WHAT
+            }
+    return results | {"effects": effects}
 
 
-def along(world, directions, faces):
-    """Yaw on the way along unit directions (k, z_dim) from faces (m, z_dim): how well a line describes it, and range.
+def described(world):
+    """What samples are like: rates, how widely yaw and smile vary, distance to drawn faces."""
+    read, drawn = world.reading, faces.dataset(1300, measure.HELD_OUT, progress=False).images
+    kinds = {"face": read.presence["face"], "glasses": read.presence["glasses"],
+             "man": torch.as_tensor(read.factors["presentation"] == "man")}  # fmt: skip
+    spreads = {name: measure.rounded(read.factors[name].std().item()) for name in ("yaw", "smile")}
+    away = measure.frechet(read.features[:1000], world.instrument.features(drawn[:1000]))
+    return {name: rate(values) for name, values in kinds.items()} | {"spread": spreads, "frechet": measure.rounded(away)}
+
+
+def along(world, directions, heads):
+    """Yaw on the way along unit directions (k, z_dim) from heads (m, z_dim): how well a line describes it, and range.
 
     Degrees for a step of 1 in z and R2 are of lines with an intercept for each face, where it is still a face. The
     range is that of the mean yaw between the ends up to which nine of ten are faces. `kept` is the share of faces at
@@ -105,8 +149,8 @@ def along(world, directions, faces):
     """
     rows = []
     for direction in directions:
-        seen = world.read(walking.along(faces, direction, LENGTHS))
-        shape = (len(faces), len(LENGTHS))
+        seen = world.read(walking.along(heads, direction, LENGTHS))
+        shape = (len(heads), len(LENGTHS))
         yaw, whole = seen.factors["yaw"].double().view(shape), seen.presence["face"].view(shape)
         x = LENGTHS.double().expand(shape)
         centre = lambda v: torch.where(whole, v - (v * whole).sum(1, True) / whole.sum(1, True), 0)  # noqa: B023, E731
@@ -117,7 +161,7 @@ def along(world, directions, faces):
         first = middle - int(good[:middle].flip(0).long().cumprod(0).sum())
         last = middle + int(good[middle + 1 :].long().cumprod(0).sum())
         means = (yaw * whole).sum(0) / whole.sum(0).clamp(min=1)
-        kept = torch.ones(len(faces), 2, dtype=torch.bool)
+        kept = torch.ones(len(heads), 2, dtype=torch.bool)
         for name in ("glasses", "beard", "presentation"):
             values = seen.presence.get(name)
             values = torch.as_tensor(seen.factors[name] == "man") if values is None else values
@@ -133,7 +177,7 @@ def along(world, directions, faces):
 
 def turns(world, repeats, count=20):
     """Turn vectors of four and of forty faces for each side, and of a ridge regression on the pool; a random one."""
-    faces = world.exemplars({"yaw": AHEAD}, count, 1, "ahead")[0]
+    heads = world.exemplars({"yaw": AHEAD}, count, 1, "ahead")[0]
     unit = lambda v: torch.nn.functional.normalize(v, dim=-1)  # noqa: E731
     directions = {}
     for n in (4, 40):
@@ -145,7 +189,7 @@ def turns(world, repeats, count=20):
     directions["random"] = unit(torch.randn(repeats, world.latents.shape[1], generator=stream(0, "random turns")))
     results = {"lengths": LENGTHS.tolist(), "ridge_r2_on_z": measure.rounded(ridge.r2), "faces": count}
     for name, some in directions.items():
-        rows = along(world, some, faces)
+        rows = along(world, some, heads)
         numbers = {key: measure.numbers(measure.bootstrap([row[key] for row in rows]))
                    for key in ("slope", "r2", "low", "high", "kept")}  # fmt: skip
         numbers |= {key: [measure.rounded(sum(row[key][i] for row in rows) / len(rows)) for i in range(len(LENGTHS))]
@@ -176,15 +220,23 @@ def in_rooms(world, sets, n=3):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sets", type=int, default=150, help="sums of a kind (default: 150)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
     parser.add_argument("--faces", default="faces", help="the generator of faces: its name, or a run's folder")
     parser.add_argument("--instrument", default="faces", help="the instrument for faces: its name or folder")
-    parser.add_argument("--out", default=HERE / "arithmetic.json")
+    parser.add_argument("--out", type=Path, default=HERE / "arithmetic.json")
     options = parser.parse_args(arguments)
-    faces = World(options.faces, options.instrument, "face")
-    results = {"sets": options.sets, "pool": POOL, "number": {"uniform": by_number(faces, options.sets)}}
-    results["turn"] = turns(faces, max(2, options.sets // 15))
-    results["rooms"] = in_rooms(World("rooms", "rooms", "bed"), options.sets)
-    Path(options.out).write_text(json.dumps(results, indent=1) + "\n")
+    stored = json.loads(options.out.read_text()) if options.out.exists() and set(options.parts) < set(PARTS) else {}
+    stored = stored | {"sets": options.sets, "pool": POOL}
+    if "number" in options.parts:
+        uniform = shipped(options.faces, options.instrument, "face")
+        worlds = {"uniform": uniform, "normal": World(Fed(uniform.generator), "normal", options.instrument, "face")}
+        stored["samples"] = {name: described(world) for name, world in worlds.items()}
+        stored["number"] = {name: by_number(world, options.sets) for name, world in worlds.items()}
+    if "turn" in options.parts:
+        stored["turn"] = turns(shipped(options.faces, options.instrument, "face"), max(2, options.sets // 15))
+    if "rooms" in options.parts:
+        stored["rooms"] = in_rooms(shipped("rooms", "rooms", "bed"), options.sets)
+    options.out.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 if __name__ == "__main__":
