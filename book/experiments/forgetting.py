@@ -115,13 +115,13 @@ def orders(stage):
 
 def direct(stage):
     """What each unit does alone to rooms with a window, in shares of the picture."""
-    z = latents(80, "direct effect")
-    z = z[effects.observe(generator, z, instrument).present["window"]][:24]
-    return effects.direct_effect(generator, stage, z, instrument, batch=24).tolist()
+    z = latents(160, "direct effect")
+    z = z[effects.observe(generator, z, instrument).present["window"]][:48]
+    return effects.direct_effect(generator, stage, z, instrument, batch=48).tolist()
 
 
 def dose(stage):
-    judge = Judge(80, windows=True)
+    judge = Judge(200, windows=True)
     found = {}
     for name, ranking in orders(stage).items():
         draws = ranking if isinstance(ranking, list) else [ranking]
@@ -131,7 +131,7 @@ def dose(stage):
 
 def penalty(stage):
     """The recipe with every penalty: how well it tells windows, how many units it drops, what that does, beside random ones."""
-    judge, random, rows = Judge(120, windows=True), stream(0, "as many"), []
+    judge, random, rows = Judge(200, windows=True), stream(0, "as many"), []
     for strength, found in recipes(stage)[0].items():
         count = len(found.chosen)
         chance = [judge.left(stage, torch.randperm(len(found.weights), generator=random)[:count]) for _ in range(3)]
@@ -144,7 +144,7 @@ def penalty(stage):
 
 def draws(stage):
     """Many random draws, and their relatives, of as many units as the recipe drops, and of a quarter."""
-    judge, random, found = Judge(60, windows=True), stream(0, "many draws"), {}
+    judge, random, found = Judge(200, windows=True), stream(0, "many draws"), {}
     some, activity = cells(stage), maps(stage).mean((0, 2, 3))
     fits, best = recipes(stage)
     n = len(activity)
@@ -216,12 +216,12 @@ def batch_norm():
         judge = Judge(192, windows=True)
         sets = {"recipe": fits[1.0].chosen, "best AUC": best.chosen, "direct quarter": alone,
                 "random": random[: len(best.chosen)], "random quarter": random[:64]}  # fmt: skip
-        return {name: judge.left("8x8", units) for name, units in sets.items()}
+        return {name: judge.card("8x8", units).estimates()["left"] for name, units in sets.items()}
 
 
 def boxes():
     """How many boxes, how sloppy ones, and what masks instead of boxes would give."""
-    judge, stage, random = Judge(80, windows=True), "8x8", stream(0, "fewer boxes")
+    judge, stage, random = Judge(200, windows=True), "8x8", stream(0, "fewer boxes")
     activations = maps(stage)
 
     def outcome(masks, maps=activations, strength=0.01):
@@ -243,7 +243,7 @@ def boxes():
                 if len(chosen) >= wanted:
                     break
             few[wanted].append(outcome(MASKS[used], activations[used]))
-    few[len(BOXES)] = [outcome(MASKS)]
+    few["all"] = [outcome(MASKS)]
 
     def jitter(box, by):
         edges = torch.tensor([box.left, box.top, box.right, box.bottom])
@@ -281,10 +281,10 @@ def boxes():
 
 def matrix():
     """Removed i, lost j: a quarter of the units of 8x8 by IoU with each object, and what share of each object goes."""
-    stage, chooses = "8x8", latents(200, "matrix")
+    stage, chooses = "8x8", latents(400, "matrix")
     activations = maps_of(stage, chooses)
     labels = effects.observe(generator, chooses, instrument).labels
-    judge, random = Judge(250), stream(0, "matrix")
+    judge, random = Judge(500), stream(0, "matrix")
 
     def lost(units):
         card = judge.card(stage, units)
@@ -302,8 +302,8 @@ def matrix():
 
 def insertion():
     """Window units switched on in 2x2 cells of rooms without a window, at each place: where does one appear?"""
-    stage, z = "8x8", latents(160, "insertion")
-    z = z[~effects.observe(generator, z, instrument, batch=BATCH).present["window"]][:24]
+    stage, z = "8x8", latents(240, "insertion")
+    z = z[~effects.observe(generator, z, instrument, batch=BATCH).present["window"]][:48]
     inside = forgetting.coverage(MASKS, stage) >= 0.5
     typical = maps(stage).permute(1, 0, 2, 3)[:, inside].mean(1)
     units = forgetting.iou(maps(stage), MASKS).topk(64).indices

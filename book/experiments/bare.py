@@ -1,0 +1,41 @@
+"""The paper's bare recipe at the width and batch of the shipped weights, beside a run of as many steps with noise, for chapter 2.
+
+`python book/experiments/bare.py` trains the bare recipe (a quarter of an hour on a core), takes the other run from the stop that
+`young.py` makes at the same step, and writes bare.json: the Frechet distance of both in the instrument's features, and
+the rates of objects.
+"""
+
+import json
+from pathlib import Path
+
+import young
+
+from dcgan_book import measure, pretrained, rooms, training
+from dcgan_book.cache import atomic_write
+
+STEPS = 2000
+SAMPLES = 5000
+HERE = Path(__file__).parent
+RUN = HERE.parents[1] / "runs" / "bare"
+
+
+def main():
+    instrument = measure.load()
+    card = pretrained.load("rooms").card
+    if not RUN.exists():
+        training.main([f"--steps={STEPS}", f"--batch={card['batch']}", f"--width={card['width']}", f"--out={RUN}"])
+    young.trained(STEPS)
+    real = instrument.features(rooms.dataset(2 * SAMPLES, measure.HELD_OUT).images[SAMPLES:])
+    found = {"steps": STEPS, "samples": SAMPLES}
+    for name, folder in (("bare", RUN), ("noise", young.RUNS / str(STEPS))):
+        reading = instrument.read(measure.sample(pretrained.load(folder).generator, SAMPLES))
+        found[name] = {
+            "frechet": measure.numbers(measure.frechet_interval(reading.features, real)),
+            "objects": {what: measure.numbers(rate) for what, rate in measure.rates(reading.presence).items()},
+        }
+    with atomic_write(HERE / "bare.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
