@@ -33,7 +33,6 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from dcgan_book import data
@@ -739,6 +738,8 @@ def benchmark(config, rounds=5, clock=time.perf_counter):
 
     plain = contender("fp32", torch.contiguous_format, plain_adam, plain_step)
     ours = contender(precision, torch.channels_last, lambda network: adam(network, 2e-4), gan_step)
+    from torch.utils.flop_counter import FlopCounterMode  # here, as it loads Triton: 80 MB of every kernel
+
     networks = [network.to(device) for network in _networks(config)]
     with FlopCounterMode(display=False) as counter:
         gan_step(*networks, *map(plain_adam, networks), real, z)
