@@ -322,7 +322,7 @@ def wilson(k, n, level=0.95):
     z, share = _normal(level), k / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return Estimate(share, max(middle - half, 0.0), min(middle + half, 1.0))
+    return Estimate(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share))  # rounding
 
 
 def bootstrap(values, level=0.95, resamples=2000, generator=None):
@@ -341,7 +341,8 @@ def bootstrap(values, level=0.95, resamples=2000, generator=None):
         ]
     )
     low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
-    return Estimate(values.mean().item(), low, high)
+    mean = values.mean().item()
+    return Estimate(mean, min(low, mean), max(high, mean))  # of equal values rounding could leave it outside
 
 
 def correlation(first, second, level=0.95):

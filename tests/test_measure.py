@@ -74,6 +74,12 @@ def test_wilson_refuses_what_is_no_share(k, n):
         measure.wilson(k, n)
 
 
+def test_an_interval_holds_its_value():
+    estimates = [measure.wilson(k, n) for n in range(1, 400) for k in (0, n)]
+    estimates += [measure.bootstrap(torch.full((n,), value)) for n in (3, 7, 20) for value in (0.1, 1 / 3, 2.7)]
+    assert all(low <= value <= high for value, low, high in estimates)
+
+
 def test_bootstrap_covers_the_mean_as_often_as_it_says():
     """200 sets of 80 numbers from a skewed distribution of mean 1; percentile intervals cover a little less."""
     sets = torch.empty(200, 80).exponential_(generator=random())
