@@ -207,6 +207,8 @@ def test_a_chapters_slides_fit(html, browser, page, tmp_path):
     tab = context.new_page()
     tab.goto(slides.as_uri())
     tab.wait_for_function("window.Reveal && Reveal.isReady()")
+    tab.evaluate("Reveal.configure({transition: 'none'})")  # a slide in flight is measured where it is not
+    tab.wait_for_timeout(300)
     over = tab.evaluate("""Reveal.getSlides().map(slide => {
         const {h, v} = Reveal.getIndices(slide);
         Reveal.slide(h, v);
