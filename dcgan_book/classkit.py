@@ -225,7 +225,7 @@ LOOK = """
 .reveal { font-size: 28px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; } .reveal h1 { font-size: 2em; } .reveal h2 { font-size: 1.6em; } .reveal h3 { font-size: 1.2em; }
 .reveal img { height: 430px; max-height: 430px !important; max-width: 100%; object-fit: contain; display: block; margin: auto; background: white; } .jp-OutputPrompt, .jp-InputPrompt { display: none; }
 .reveal section { text-align: left; } .reveal pre { box-shadow: none; width: 100%; font-size: 18px; line-height: 1.25; }
-.reveal .jp-RenderedHTMLCommon { font-size: 28px; line-height: 1.4; } .reveal .jp-RenderedHTMLCommon :is(table, code) { font-size: 22px; }
+.reveal .jp-RenderedHTMLCommon { font-size: 28px; line-height: 1.4; } .reveal .jp-RenderedHTMLCommon code { font-size: 22px; } .reveal .jp-RenderedHTMLCommon table { font-size: 19px; line-height: 1.25; }
 .jp-OutputArea-output { text-align: center; } .reveal p.caption { font-size: 22px; } .reveal figure { margin: 0; }
 """
 
