@@ -167,10 +167,10 @@ def runs(runs):
     for (curve, picture), (name, (log, samples)) in zip(axes, runs.items(), strict=True):
         _losses(curve, log)
         curve.set_title(name, loc="left")
-        if curve is not axes[0, 0]:
-            curve.legend_ = None
+        curve.legend_ = None
         _picture(picture, sheet(samples, len(samples)))
     axes[-1, 0].set_xlabel("step")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)  # a title stands over each curve
     return fig
 
 
