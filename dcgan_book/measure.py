@@ -220,10 +220,6 @@ class Instrument:
         """Which objects are there: name in the world's `OBJECTS` to bool (n,); of faces also "face", whether it is one."""
         return self.read(images).presence
 
-    def segment(self, images):
-        """What each pixel shows: uint8 (n, 64, 64), indices into the world's `LABELS`."""
-        return self._run(images, lambda maps: (self.network.decode(maps).argmax(1).byte(),))[0]
-
     def features(self, images):
         """Where images lie among those of the world: (n, 128), each feature with about mean 0 and variance 1."""
         return self._run(images, self.network.describe)[0]

@@ -1,4 +1,4 @@
-"""Walks through the latent space: lines, arcs, chains, sweeps, grids, and the directions that change most.
+"""Walks through the latent space: lines, arcs, chains, sweeps, and the directions that change most.
 
 For chapter 2 (paper, section 6.1). The walks are functions of tensors alone; their points lie along the second
 last dimension, and leading dimensions are so many walks at once. Latents to walk between come from
@@ -68,11 +68,6 @@ def chain(points, steps, between=line, closed=False):
     return legs if closed else legs[..., : (points.shape[-2] - 1) * steps + 1, :]
 
 
-def loop(points, steps, between=arc):
-    """A closed `chain`, which ends one step before it began. Arcs keep the prior's norm all the way."""
-    return chain(points, steps, between, closed=True)
-
-
 def sweep(z, coordinate, values):
     """One coordinate of a latent takes each of `values`, all others stand still.
 
@@ -92,16 +87,6 @@ def along(z, direction, amounts):
     """
     amounts = torch.as_tensor(amounts, dtype=z.dtype, device=z.device)
     return z[..., None, :] + amounts[:, None] * direction[..., None, :]
-
-
-def grid(corners, rows, columns):
-    """Latents between four corners, evenly spaced on straight lines.
-
-    Arguments: `corners`, (4, z_dim): top left, top right, bottom left, bottom right. Returns
-    (rows, columns, z_dim), whose corners are `corners` bit for bit. Raises ValueError under 2 rows or columns.
-    """
-    top_left, top_right, bottom_left, bottom_right = corners
-    return line(line(top_left, bottom_left, rows), line(top_right, bottom_right, rows), columns)
 
 
 def crossfade(start, end, steps):

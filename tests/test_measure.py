@@ -514,7 +514,6 @@ def test_readings_do_not_depend_on_company_or_form(instrument, held_out, monkeyp
     assert torch.equal(whole.labels, parts.labels) and len(whole) == 7
     torch.testing.assert_close(whole.features, parts.features, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(whole.presence[name], parts.presence[name]) for name in rooms.OBJECTS)
-    assert torch.equal(instrument.segment(few), whole.labels)
     assert instrument.presence(few).keys() == whole.presence.keys() == set(rooms.OBJECTS)
     torch.testing.assert_close(instrument.features(few), parts.features, rtol=1e-4, atol=1e-4)
     assert torch.equal(whole.mask("bed"), whole.labels == rooms.LABELS.index("bed"))

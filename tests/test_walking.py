@@ -97,9 +97,9 @@ def test_a_chain_passes_through_its_points(between):
     assert torch.equal(several[0], walk) and torch.equal(several[1], walking.chain(points.flip(0), 10, between))
 
 
-def test_a_loop_runs_on_without_a_doubled_frame():
+def test_a_closed_chain_runs_on_without_a_doubled_frame():
     points = latents(4, "normal")
-    walk = walking.loop(points, 6)
+    walk = walking.chain(points, 6, walking.arc, closed=True)
     assert walk.shape == (24, 100)
     assert torch.equal(walk[::6], points)
     assert torch.equal(walk[18:], walking.arc(points[3], points[0], 7)[:-1])
@@ -123,15 +123,6 @@ def test_steps_along_a_direction():
     points = walking.along(z, direction, [-1, 0, 0.5])
     assert torch.equal(points[1], z)
     assert torch.equal(points[0], z - direction) and torch.equal(points[2], z + 0.5 * direction)
-
-
-def test_a_grid_has_the_bits_of_its_corners_and_straight_edges():
-    corners = latents(4)
-    points = walking.grid(corners, 3, 5)
-    assert points.shape == (3, 5, 100)
-    assert torch.equal(points[[0, 0, -1, -1], [0, -1, 0, -1]], corners)
-    assert torch.equal(points[0], walking.line(corners[0], corners[1], 5))
-    assert torch.allclose(points[1, 2], corners.mean(0), atol=1e-6)
 
 
 def test_a_crossfade_mixes_pixels():
