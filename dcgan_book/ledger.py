@@ -11,7 +11,6 @@ import os
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 
 RESULTS = Path(__file__).parent.parent / "book" / "results"
@@ -61,8 +60,9 @@ def write(chapter, rows, folder=None):
 
     Arguments: `chapter`, its file's name without ending ("02-walking"); `rows`, a list of Row; `folder`, by default
     book/results, or what the environment variable DCGAN_BOOK_RESULTS names: weights of your own find other numbers.
-    Returns the file's path. Raises LedgerError if there is a file and it says something else: other words, a number outside the interval
-    it was given, or one without an interval that differs by more than 2 % and more than one in its last digit.
+    Returns the file's path. Raises LedgerError for no rows or the same claim twice, and if there is a file and it says
+    something else: other words, a number outside the interval it was given, or one without an interval that differs by
+    more than 2 % and more than one in its last digit.
     """
     rows = list(rows)
     twice = [claim for claim, times in Counter(row.claim for row in rows).items() if times > 1]
