@@ -1,6 +1,9 @@
 """Weights of your own stand in for those that come with the book, and their claims are written elsewhere."""
 
+import re
+import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -13,6 +16,8 @@ from dcgan_book.training import TrainConfig
 
 BOOK = Path(__file__).parent.parent / "book"
 CHAPTERS = sorted(path.stem for path in BOOK.glob("0*.ipynb"))
+OF_THE_BOOK = re.compile(r'pretrained\.load\("(rooms|faces)"\)|glob\("0')  # asks for its weights, or runs its chapters
+SCRIPTS = [path.name for path in sorted(BOOK.glob("experiments/*.py")) if OF_THE_BOOK.search(path.read_text())]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,33 @@ def test_claims_of_your_own_weights_go_where_you_say(monkeypatch, tmp_path):
     monkeypatch.setenv("DCGAN_BOOK_RESULTS", str(tmp_path / "mine"))
     assert ledger.write("01-training", [row]) == tmp_path / "mine" / "01-training.json"
     assert ledger.load("01-training", tmp_path / "mine") == [row] != ledger.load("01-training")
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    """A copy of the experiments, since one that is not refused writes beside itself."""
+    return shutil.copytree(BOOK / "experiments", tmp_path_factory.mktemp("copy") / "book" / "experiments")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_script_writes_numbers_of_your_own_weights_over_the_books(scripts, script, monkeypatch):
+    monkeypatch.syspath_prepend(scripts)
+    monkeypatch.setattr(sys, "argv", [script])
+    before = {path: path.stat().st_mtime_ns for path in scripts.glob("*.*")}
+    for name in ("DCGAN_BOOK_ROOMS", "DCGAN_BOOK_FACES"):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit, match=f"error: {name} names .* your own, .*: unset it"):
+            patch.setenv(name, "runs/mine")
+            runpy.run_path(scripts / script, run_name="__main__")
+    assert {path: path.stat().st_mtime_ns for path in scripts.glob("*.*")} == before
+
+
+def test_numbers_of_a_script_are_rounded_wherever_they_stand(monkeypatch):
+    monkeypatch.syspath_prepend(BOOK / "experiments")
+    from shared import rounded
+
+    known = {"a": [1.23456, (2, 0.00004)], "b": {"c": -0.5, "d": None}}
+    assert rounded(known) == {"a": [1.2346, [2, 0.0]], "b": {"c": -0.5, "d": None}}
+    assert rounded(1.23456, 1) == 1.2
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,15 @@
-"""The paper's bare recipe at the width and batch of the shipped weights, beside a run of as many steps with noise, for chapter 2.
+"""The paper's bare recipe beside a run of as many steps with noise, both as wide as the shipped weights, for chapter 2.
 
-`python book/experiments/bare.py` trains the bare recipe (a quarter of an hour on a core), takes the other run from the stop that
-`young.py` makes at the same step, and writes bare.json: the Frechet distance of both in the instrument's features, and
-the rates of objects.
+`python book/experiments/bare.py` trains the bare recipe (a quarter of an hour on a core), takes the other run from the
+stop that `young.py` makes at the same step, and writes bare.json: the Frechet distance of both in the instrument's
+features, and the rates of objects.
 """
 
 import json
 from pathlib import Path
 
 import young
+from shared import refuse_own_weights
 
 from dcgan_book import measure, pretrained, rooms, training
 from dcgan_book.cache import atomic_write
@@ -20,6 +21,7 @@ RUN = HERE.parents[1] / "runs" / "bare"
 
 
 def main():
+    refuse_own_weights()
     instrument = measure.load()
     card = pretrained.load("rooms").card
     if not RUN.exists():

@@ -9,11 +9,13 @@ labels (both were vision models).
 from pathlib import Path
 
 from PIL import Image
+from shared import refuse_own_weights
 
 from dcgan_book import figures, measure, pretrained
 
 
 def main():
+    refuse_own_weights()
     samples = measure.sample(pretrained.load("rooms").generator, 200, purpose="by eye")
     here = Path(__file__).parent
     Image.fromarray(figures.sheet(samples, 20)).save(here / "by-eye.png", optimize=True)

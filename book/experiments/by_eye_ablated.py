@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from shared import refuse_own_weights
 
 from dcgan_book import figures, forgetting, pretrained
 from dcgan_book.hooks import ablate, activations_of
@@ -20,6 +21,7 @@ STAGE = "8x8"
 
 
 def main():
+    refuse_own_weights()
     generator = pretrained.load("rooms").generator
     seeds, boxes = forgetting.load_boxes(HERE / "window-boxes.json")
     masks = forgetting.box_masks(boxes, seeds)

@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 import psutil
 from nbclient import NotebookClient
+from shared import refuse_own_weights
 
 FOLDER = Path(__file__).parent
 RESULT = FOLDER / "classroom.json"
@@ -54,6 +55,7 @@ def run(path):
 
 
 def main(wanted):
+    refuse_own_weights()
     os.environ["OMP_NUM_THREADS"] = "1"  # the kernels inherit it
     known = json.loads(RESULT.read_text())["chapters"] if RESULT.exists() else {}
     for path in sorted(FOLDER.parent.glob("0*.ipynb")):

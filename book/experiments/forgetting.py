@@ -1,8 +1,9 @@
 """What takes longer than chapter 4 may: every control, dose and stage of forgetting, counted on fresh latents.
 
-`python book/experiments/forgetting.py` writes forgetting.json; parts may be named (`... forgetting.py dose_8x8 matrix`). A part
-that the file has is not computed again, unless the weights or the instrument are others than the file's. The networks
-run in bfloat16, which halves the time; the chapter computes its main rows in full precision and compares.
+`python book/experiments/forgetting.py` writes forgetting.json; parts may be named (`... forgetting.py dose_8x8 matrix`).
+A part that the file has is not computed again, unless the weights, the instrument or the boxes are others than the
+file's. The networks run in bfloat16, which halves the time; the chapter computes its main rows in full precision and
+compares.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from shared import refuse_own_weights, rounded
 
 from dcgan_book import effects, forgetting, measure, pretrained, rooms
 from dcgan_book.cache import atomic_write
@@ -27,12 +29,23 @@ DOSES = {"8x8": (1, 4, 16, 32, 64, 96, 128, 160, 192), "16x16": (1, 4, 8, 16, 32
 QUARTER = 0.25  # of a stage's units
 BATCH = 64
 
-shipped = pretrained.load("rooms")
-generator, discriminator = shipped.generator, shipped.discriminator
-instrument = measure.load()
 SEEDS, BOXES = forgetting.load_boxes(HERE / "window-boxes.json")
 MASKS = forgetting.box_masks(BOXES, SEEDS)
 LATENTS = forgetting.latents(SEEDS)
+
+instrument = cache(measure.load)
+
+
+@cache
+def generator():
+    """The book's, whose images come in fp32 whatever it computes in."""
+    found = pretrained.load("rooms").generator
+    found.register_forward_hook(lambda _network, _inputs, images: images.float())
+    return found
+
+
+def observe(z, **options):
+    return effects.observe(generator(), z, instrument(), **options)
 
 
 def latents(n, purpose):
@@ -40,7 +53,7 @@ def latents(n, purpose):
 
 
 def maps_of(stage, z, **options):
-    return activations_of(generator, stage, z, **options).float()
+    return activations_of(generator(), stage, z, **options).float()
 
 
 @cache
@@ -48,9 +61,9 @@ def maps(stage):
     return maps_of(stage, LATENTS)
 
 
-def cells(stage, masks=MASKS, activations=None):
+def cells(stage, activations=None):
     activations = maps(stage) if activations is None else activations
-    return forgetting.examples(activations, forgetting.coverage(masks, stage), generator=stream(0, "cells"))
+    return forgetting.examples(activations, forgetting.coverage(MASKS, stage), generator=stream(0, "cells"))
 
 
 @cache
@@ -64,27 +77,20 @@ def penalised(some):
     return fits, max(fits.values(), key=lambda found: found.auc)
 
 
-def rounded(value):
-    if isinstance(value, dict):
-        return {name: rounded(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
 class Judge:
     """Scorecards on the same `n` fresh latents, which no ranking has seen; `windows`, only of rooms with a window."""
 
     def __init__(self, n, purpose="judge", critic=None, windows=False):
         self.z, self.critic = latents(3 * n if windows else n, purpose), critic
         if windows:
-            seen = effects.observe(generator, self.z, instrument, batch=BATCH)
+            seen = observe(self.z, batch=BATCH)
             self.z = self.z[seen.present["window"]][:n]
-        self.before = effects.observe(generator, self.z, instrument, critic, BATCH)
+        self.before = observe(self.z, discriminator=critic, batch=BATCH)
 
     def card(self, stage, units, **options):
         return effects.scorecard(
-            generator, self.z, stage, units, instrument, discriminator=self.critic, batch=BATCH, before=self.before, **options
+            generator(), self.z, stage, units, instrument(), discriminator=self.critic, batch=BATCH, before=self.before,
+            **options,
         )
 
     def left(self, stage, units, **options):
@@ -116,8 +122,8 @@ def orders(stage):
 def direct(stage):
     """What each unit does alone to rooms with a window, in shares of the picture."""
     z = latents(160, "direct effect")
-    z = z[effects.observe(generator, z, instrument).present["window"]][:48]
-    return effects.direct_effect(generator, stage, z, instrument, batch=48).tolist()
+    z = z[observe(z).present["window"]][:48]
+    return effects.direct_effect(generator(), stage, z, instrument(), batch=48).tolist()
 
 
 def dose(stage):
@@ -130,7 +136,7 @@ def dose(stage):
 
 
 def penalty(stage):
-    """The recipe with every penalty: how well it tells windows, how many units it drops, what that does, beside random ones."""
+    """The recipe with every penalty: how well it tells windows, how many units it drops, what that does, beside chance."""
     judge, random, rows = Judge(200, windows=True), stream(0, "as many"), []
     for strength, found in recipes(stage)[0].items():
         count = len(found.chosen)
@@ -182,10 +188,11 @@ def scorecard(stage, names):
 
 def scorecards(stage):
     """A stage's rows with D's opinion and the distance to real rooms."""
-    judge = Judge(500, "scorecard", discriminator)
-    real = instrument.features(rooms.dataset(4250, measure.HELD_OUT, progress=False).images[:2000])
+    judge = Judge(500, "scorecard", pretrained.load("rooms").discriminator)
+    real = instrument().features(rooms.dataset(4250, measure.HELD_OUT, progress=False).images[:2000])
     fits, best = recipes(stage)
-    count, n, random = len(best.chosen), len(best.weights), torch.randperm(len(best.weights), generator=stream(0, "one draw"))
+    count, n = len(best.chosen), len(best.weights)
+    random = torch.randperm(n, generator=stream(0, "one draw"))
     choices = {
         "recipe": (fits[1.0].chosen, {}), "best AUC": (best.chosen, {}), "random": (random[:count], {}),
         "IoU quarter": (forgetting.iou(maps(stage), MASKS).topk(n // 4).indices, {}),
@@ -212,7 +219,7 @@ def batch_norm():
     fits, best = recipes("8x8")
     alone = torch.tensor(stored("direct_8x8")).argsort(descending=True)[:64]
     random = torch.randperm(256, generator=stream(0, "one draw"))
-    with batch_statistics(generator):
+    with batch_statistics(generator()):
         judge = Judge(192, windows=True)
         sets = {"recipe": fits[1.0].chosen, "best AUC": best.chosen, "direct quarter": alone,
                 "random": random[: len(best.chosen)], "random quarter": random[:64]}  # fmt: skip
@@ -268,13 +275,12 @@ def boxes():
         for amount in amounts
     }
     label = rooms.LABELS.index("window")
-    seen = effects.observe(generator, LATENTS, instrument).labels == label
+    seen = observe(LATENTS).labels == label
     many = latents(500, "many masks")
     ceiling = {
         "boxes": outcome(MASKS),
         "masks of the same samples": outcome(seen),
-        "masks of 500 samples": outcome(
-            effects.observe(generator, many, instrument).labels == label, maps_of(stage, many)),
+        "masks of 500 samples": outcome(observe(many).labels == label, maps_of(stage, many)),
     }  # fmt: skip
     return {"few": few, "noisy": noisy, "ceiling": ceiling}
 
@@ -283,7 +289,7 @@ def matrix():
     """Removed i, lost j: a quarter of the units of 8x8 by IoU with each object, and what share of each object goes."""
     stage, chooses = "8x8", latents(400, "matrix")
     activations = maps_of(stage, chooses)
-    labels = effects.observe(generator, chooses, instrument).labels
+    labels = observe(chooses).labels
     judge, random = Judge(500), stream(0, "matrix")
 
     def lost(units):
@@ -303,7 +309,7 @@ def matrix():
 def insertion():
     """Window units switched on in 2x2 cells of rooms without a window, at each place: where does one appear?"""
     stage, z = "8x8", latents(240, "insertion")
-    z = z[~effects.observe(generator, z, instrument, batch=BATCH).present["window"]][:48]
+    z = z[~observe(z, batch=BATCH).present["window"]][:48]
     inside = forgetting.coverage(MASKS, stage) >= 0.5
     typical = maps(stage).permute(1, 0, 2, 3)[:, inside].mean(1)
     units = forgetting.iou(maps(stage), MASKS).topk(64).indices
@@ -316,8 +322,8 @@ def insertion():
             for column in range(7):
                 region = torch.zeros(8, 8, dtype=torch.bool)
                 region[row : row + 2, column : column + 2] = True
-                with ablate(generator, stage, some, strength * typical[some], region):
-                    seen = effects.observe(generator, z, instrument)
+                with ablate(generator(), stage, some, strength * typical[some], region):
+                    seen = observe(z)
                 patch = seen.labels[:, 8 * row : 8 * row + 16, 8 * column : 8 * column + 16] == label
                 shares[row, column] = (patch.sum((1, 2)) >= 64).float().mean()  # a quarter of the patch, or more
         return shares.tolist()
@@ -374,7 +380,7 @@ def run(part):
 
 
 def main():
-    generator.register_forward_hook(lambda _network, _inputs, images: images.float())
+    refuse_own_weights()
     torch.set_num_threads(1)
     with torch.autocast("cpu", torch.bfloat16):
         for part in sys.argv[1:] or PARTS:

@@ -9,6 +9,8 @@ import resource
 import time
 from pathlib import Path
 
+from shared import refuse_own_weights
+
 from dcgan_book import features, pretrained, rooms
 
 FOLDER = Path(__file__).parent
@@ -17,6 +19,7 @@ FITTED, FITTED_SEED = 500, 3_200_000
 
 
 def main():
+    refuse_own_weights()
     pool = rooms.dataset(60_000).images[:POOL]  # the rooms that the networks were trained on, seeds 0 and up
     trained = pretrained.load("rooms").discriminator
     fitted = rooms.dataset(FITTED, seed=FITTED_SEED).images

@@ -1,8 +1,8 @@
 """How fast and how large: what the page "Beyond one machine" calculates with (sections 3 and 4 of the paper).
 
-`python book/experiments/scale.py` writes scale.json; `scale.py speed memory` only those parts of it. Every comparison takes turns in one process, so that what else
-the machine does falls on both sides; read the ratios first. Photographs of 256 pixels are stood in for by rooms drawn
-large, with a grain that keeps the files at a photograph's size.
+`python book/experiments/scale.py` writes scale.json; `scale.py speed memory` only those parts of it. Every comparison
+takes turns in one process, so that what else the machine does falls on both sides; read the ratios first. Photographs
+of 256 pixels are stood in for by rooms drawn large, with a grain that keeps the files at a photograph's size.
 """
 
 import json
@@ -74,8 +74,9 @@ def megabytes(count):
 def curves(images, seed, ours=None):
     """Both losses at every step, (steps, 2): of the plain loop, or of ours in a precision. Same start, order and z."""
     config = TrainConfig(width=CURVES["width"], batch=CURVES["batch"], seed=seed)
-    state, layout = training._start(config, None, torch.device("cpu")), torch.contiguous_format
-    networks = [state[name].to(memory_format=torch.channels_last if ours else layout) for name in ("generator", "discriminator")]
+    layout = torch.channels_last if ours else torch.contiguous_format
+    state = training._start(config, None, torch.device("cpu"))
+    networks = [state[name].to(memory_format=layout) for name in ("generator", "discriminator")]
     optimisers = [training.adam(network, 2e-4) if ours else training.plain_adam(network) for network in networks]
     step, losses = training.gan_step if ours else training.plain_step, []
     with training.computing(ours or "fp32", torch.device("cpu"), *networks) as autocast:

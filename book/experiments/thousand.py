@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from shared import refuse_own_weights
 from torch import nn
 from tqdm.auto import trange
 
@@ -49,8 +50,8 @@ def judged(said, labels):
     """Name to the share that is right, with its interval, and the mean over the targets with that of its bootstrap."""
     right = {name: (torch.as_tensor(said[name]) == values) for name, values in labels.items()}
     whole = torch.stack(list(right.values())).double().mean(0)  # of each room
-    return {name: list(measure.wilson(int(r.sum()), len(r))) for name, r in right.items()} | {
-        "mean": list(measure.bootstrap(whole))}
+    shares = {name: list(measure.wilson(int(r.sum()), len(r))) for name, r in right.items()}
+    return shares | {"mean": list(measure.bootstrap(whole))}
 
 
 def supervised(images, labels, rate, seed=0):
@@ -118,6 +119,7 @@ def linear(discriminator, images, known, asked):
 
 
 def main():
+    refuse_own_weights()
     data = rooms.dataset(LABELLED + TESTED, seed=SEED)
     images, labels = training.to_batch(data.images), targets(data)
     known, asked = ({name: v[rows] for name, v in labels.items()} for rows in (slice(LABELLED), slice(LABELLED, None)))

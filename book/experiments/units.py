@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from shared import refuse_own_weights
 from tqdm.auto import tqdm
 
 from dcgan_book import features, measure, pretrained, rooms, training
@@ -33,7 +34,7 @@ def networks(trained, fitted):
     yield "trained", 0, trained
     for seed in SEEDS:
         for stage, network in features.cascade(trained, seed, fitted):
-            if stage in (STAGE, "32x32") or stage != "1x1" and seed == 0:  # these units do not depend on 1x1
+            if stage in (STAGE, "32x32") or (stage != "1x1" and seed == 0):  # these units do not depend on 1x1
                 yield stage, seed, network
 
 
@@ -161,7 +162,7 @@ def examine(truth, name, seed, maps, network=None, places=None):
     entry = {"name": name, "seed": seed} | selectivities(maps, truth.shares, truth.others, random)
     if network is not None:
         entry["patches"] = purity(maps, truth.shares)
-    if name == "trained" or name in (STAGE, "32x32") and seed == 0:
+    if name == "trained" or (name in (STAGE, "32x32") and seed == 0):
         chosen = {o: entry["others"][o]["top"] for o in rooms.OBJECTS}
         half, field = ROOMS // 2, features.receptive_field(network, STAGE)
         entry["lift"] = lift_tables(network, truth.images[half:], truth.labels, maps[half:], chosen, field, places)
@@ -174,6 +175,7 @@ def examine(truth, name, seed, maps, network=None, places=None):
 
 
 def main():
+    refuse_own_weights()
     truth, trained = Truth(), pretrained.load("rooms").discriminator
     colours = F.avg_pool2d(truth.images, 16)
     edges = F.avg_pool2d(features.edges(truth.images)[:, None], 16)

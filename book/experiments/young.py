@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from shared import rounded
 
 from dcgan_book import effects, forgetting, measure, pretrained, rooms, training
 from dcgan_book.cache import atomic_write
@@ -79,14 +80,6 @@ def code(generator, instrument):
         "curves": {name: [[outcome(order[:k]) for k in DOSES] for order in some] for name, some in orders.items()},
         "recipes": [{"strength": c, "count": len(fit.chosen)} | outcome(fit.chosen) for c, fit in zip(STRENGTHS, fits, strict=True)],
     }
-
-
-def rounded(value):
-    if isinstance(value, dict):
-        return {name: rounded(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def main():
