@@ -170,7 +170,7 @@ def _spline(n, closed, steps=4):
         at, t = np.append(at, n - 1), np.append(t, 0.0)
     near = [(at + k) % n if closed else np.clip(at + k, 0, n - 1) for k in (-1, 0, 1, 2)]
     weights = (t * (t * (2 - t) - 1), t * t * (3 * t - 5) + 2, t * (t * (4 - 3 * t) + 1), t * t * (t - 1))
-    return [(i, w[:, None] / 2) for i, w in zip(near, weights)]
+    return [(i, w[:, None] / 2) for i, w in zip(near, weights, strict=True)]
 
 
 def _curve(points, closed=True):
@@ -368,7 +368,7 @@ def _eyes(canvas, f):
     glint = [(0.42 * c - 0.7, 0.42 * s - 0.75) for c, s in CIRCLE[::4]]
     lashes = lid if canvas.man else [*lid[:-1], (half + 1.3, -1.5)]
     thick = 0.75 if canvas.man else 1.15
-    above = [(u, v - thick * share) for (u, v), share in zip(lashes, (0.4, 1, 1, 1, 0.5))]
+    above = [(u, v - thick * share) for (u, v), share in zip(lashes, (0.4, 1, 1, 1, 0.5), strict=True)]
     for side in SIDES:
         place = lambda points: canvas.on_face([(side * (7.1 + u), EYES + v) for u, v in points])  # noqa: B023, E731
         canvas.blob("eyes", place(lid + under[1:-1]), WHITE)

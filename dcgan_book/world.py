@@ -187,7 +187,7 @@ def dim(colour, factor):
 
 
 def mix(a, b, share):
-    return tuple(p + (q - p) * share for p, q in zip(a, b))
+    return tuple(p + (q - p) * share for p, q in zip(a, b, strict=True))
 
 
 def hsv(hue, saturation, brightness):
