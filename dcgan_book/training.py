@@ -481,17 +481,15 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def write_sheet(self, step, images):
-        n, _, height, width = images.shape
-        tiles = ((images.float() + 1) * 127.5).round().clamp(0, 255).byte().cpu().permute(0, 2, 3, 1)
-        rows = tiles.view(SHEET_ROWS, n // SHEET_ROWS, height, width, 3).transpose(1, 2)
-        sheet = rows.reshape(SHEET_ROWS * height, -1, 3).numpy()
+        from dcgan_book import figures  # here, as matplotlib is slow to import
+
         buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, "png")
+        Image.fromarray(figures.sheet(images, len(images) // SHEET_ROWS)).save(buffer, "png")
         with self._space():
             self._replace(f"samples-{step:06d}.png", buffer.getbuffer())
 
     def write_curves(self):
-        from dcgan_book import figures  # matplotlib is slow to import, and rarely needed here
+        from dcgan_book import figures  # here, as matplotlib is slow to import
 
         with figures.style():
             picture = figures.png(figures.training_curves(read_log(self.path), figures.unmanaged(7, 4.6)))
