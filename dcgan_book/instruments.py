@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book import damage, faces, rooms
+from dcgan_book import damage, faces, pretrained, rooms
 from dcgan_book.cache import atomic_write
 from dcgan_book.damage import UNKNOWN, Damaged
 from dcgan_book.measure import (
@@ -114,28 +114,75 @@ def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rat
     count, steps = count or lesson.defaults["count"], steps or lesson.defaults["steps"]
     out, device = Path(out or FOLDERS[world]), choose_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    learned = lesson.draw(count, TRAINING, progress=progress)
-    targets = _targets(learned, schema)
-    network = Network(lesson.defaults["width"], schema)
-    random = stream(seed, "instrument")
+    learned, network = lesson.draw(count, TRAINING, progress=progress), _new(lesson.defaults["width"], schema, seed)
+    network.to(device, memory_format=torch.channels_last)
+    precision, seconds = _learn(network, lesson, learned, steps, batch, seed, rate, out / "checkpoint.pt", checkpoint_every,
+                                resume, progress)  # fmt: skip
+
+    stored = pretrained.stored(network)
+    with atomic_write(out / "instrument.safetensors") as temporary:
+        temporary.write_bytes(save(stored))
+    network.cpu().load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
+    instrument = Instrument(network, {"width": network.width, "presence": "head"})
+    right = _choose_presence(instrument, _damaged(lesson, validation, VALIDATION, seed, progress))
+    drawn, damaged = _damaged(lesson, test, TEST, seed, progress)
+    tested = lesson.draw(test, TEST, progress=progress)
+    features = instrument.features(schema.world.dataset(calibration, HELD_OUT, progress=progress).images)
+    polish = min(lesson.polish, steps)
+    instrument.card = {
+        "name": FOLDERS[world].name,
+        "data": {"name": world, "version": schema.world.VERSION, "images": count, "first_seed": TRAINING},
+        "held_out": {"validation": [VALIDATION, validation], "test": [TEST, test]},
+        "seed": seed,
+        "steps": steps,
+        **({"polish": polish} if polish else {}),
+        "batch": batch,
+        **instrument.card,
+        "presence_chosen_by": {way: rounded(value) for way, value in right.items()},
+        "visible": VISIBLE,
+        "near_identical": rounded(_pair_quantile(features, NEAR_PAIRS)),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "training_seconds": round(seconds),
+        "machine": machine_facts(device, precision),
+        "command": _train_command(world, count, steps, batch, seed, rate),
+        "scores": {
+            "interval": "95 %",
+            world: _judge(instrument, drawn) | _judge_factors(instrument, tested),
+            f"damaged {world}": _judge(instrument, damaged),
+        },
+    }
+    with atomic_write(out / "card.json") as temporary:
+        temporary.write_text(json.dumps(instrument.card, indent=1) + "\n")
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+    return instrument
+
+
+def _new(width, schema, seed):
+    """The network before its first step."""
+    network, random = Network(width, schema), stream(seed, "instrument")
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=random)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    network.to(device, memory_format=torch.channels_last)
-    polish = min(lesson.polish, steps)
-    step = _restore(out / "checkpoint.pt")["step"] if resume else 0
+    return network
+
+
+def _learn(network, lesson, learned, steps, batch, seed, rate, checkpoint, checkpoint_every, resume, progress):
+    """All steps, in place, or those after the file `checkpoint`; returns the precision and the seconds they took."""
+    schema, device = network.schema, next(network.parameters()).device
+    targets, polish = _targets(learned, schema), min(lesson.polish, steps)
+    step = _restore(checkpoint)["step"] if resume else 0
     optimiser, plan = _start(network, rate, steps, polish, step)
     parts, seconds = {"network": network, "optimiser": optimiser, "plan": plan}, 0.0
     if resume:
-        seconds = _restore(out / "checkpoint.pt", parts)["seconds"]
+        seconds = _restore(checkpoint, parts)["seconds"]
     precision = _precision(network, device)
     began = time.perf_counter() - seconds
     bar = tqdm(total=steps + polish, initial=step, unit="step", disable=not progress)
     while step < steps + polish:
         random = stream(seed, f"batch {step}")
-        chosen = torch.randint(count, (batch,), generator=random).sort().values.numpy()
+        chosen = torch.randint(len(learned), (batch,), generator=random).sort().values.numpy()
         seen = lesson.spoil(learned, chosen, random)
         optimiser.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -154,59 +201,21 @@ def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rat
         bar.update()
         if step % checkpoint_every == 0:
             state = {name: part.state_dict() for name, part in parts.items()}
-            with atomic_write(out / "checkpoint.pt") as temporary:
+            with atomic_write(checkpoint) as temporary:
                 torch.save(state | {"step": step, "seconds": time.perf_counter() - began}, temporary)
     bar.close()
-    seconds = time.perf_counter() - began
+    return precision, time.perf_counter() - began
 
-    stored = {
-        name: (value.half() if value.ndim > 1 else value).contiguous().cpu()
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    card = {"width": network.width, "presence": "head"}
-    with atomic_write(out / "instrument.safetensors") as temporary:
-        temporary.write_bytes(save(stored))
-    network.cpu().load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
-    instrument = Instrument(network, card)
-    accuracies = {}
-    judged = _damaged(lesson, validation, VALIDATION, seed, progress)
+
+def _choose_presence(instrument, judged):
+    """Has the instrument's card say which way of reading presence is right most often; returns each way's share."""
+    right = {}
     for way in ("head", "segmenter", "both"):
-        instrument.card = card | {"presence": way}
-        accuracies[way] = sum(
-            part["accuracy"]["value"] for seen in judged for part in _judge(instrument, seen)["presence"].values()
-        ) / (len(judged) * len(schema.things))
-    instrument.card = card = card | {"presence": max(accuracies, key=accuracies.get)}
-    drawn, damaged = _damaged(lesson, test, TEST, seed, progress)
-    tested = lesson.draw(test, TEST, progress=progress)
-    features = instrument.features(schema.world.dataset(calibration, HELD_OUT, progress=progress).images)
-    card = {
-        "name": FOLDERS[world].name,
-        "data": {"name": world, "version": schema.world.VERSION, "images": count, "first_seed": TRAINING},
-        "held_out": {"validation": [VALIDATION, validation], "test": [TEST, test]},
-        "seed": seed,
-        "steps": steps,
-        **({"polish": polish} if polish else {}),
-        "batch": batch,
-        **card,
-        "presence_chosen_by": {way: rounded(value) for way, value in accuracies.items()},
-        "visible": VISIBLE,
-        "near_identical": rounded(_pair_quantile(features, NEAR_PAIRS)),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
-        "training_seconds": round(seconds),
-        "machine": machine_facts(device, precision),
-        "command": _train_command(world, count, steps, batch, seed, rate),
-        "scores": {
-            "interval": "95 %",
-            world: _judge(instrument, drawn) | _judge_factors(instrument, tested),
-            f"damaged {world}": _judge(instrument, damaged),
-        },
-    }
-    instrument.card = card
-    with atomic_write(out / "card.json") as temporary:
-        temporary.write_text(json.dumps(card, indent=1) + "\n")
-    (out / "checkpoint.pt").unlink(missing_ok=True)
-    return instrument
+        instrument.card["presence"] = way
+        shares = [part["accuracy"]["value"] for seen in judged for part in _judge(instrument, seen)["presence"].values()]
+        right[way] = sum(shares) / (len(judged) * len(instrument.schema.things))
+    instrument.card["presence"] = max(right, key=right.get)
+    return right
 
 
 def _start(network, rate, steps, polish, step):
@@ -271,14 +280,15 @@ def _losses(logits, outputs, seen, targets, schema):
     counted[:, len(schema.world.OBJECTS) :], whole[:, : len(schema.world.OBJECTS)] = False, False
     scrambled = ~seen.known & (seen.presence == 0).all(1)
     surfaces = F.log_softmax(logits[scrambled], 1)[:, : len(schema.world.SURFACES)].logsumexp(1)
+
+    def missed(name):
+        return F.smooth_l1_loss(heads[name][seen.known], targets[name][seen.known], beta=0.1, reduction="none")
+
     losses = {
         "labels": F.cross_entropy(logits, seen.labels, ignore_index=UNKNOWN),
         "nothing": -surfaces.sum() / seen.labels.numel(),  # no object where there is no structure
         "presence": F.binary_cross_entropy_with_logits(heads["presence"][counted], seen.presence[counted]),
-        "factors": sum(
-            (weight * F.smooth_l1_loss(heads[name][seen.known], targets[name][seen.known], beta=0.1, reduction="none")).mean()
-            for name, weight in (("scalars", weights), ("hues", 1))
-        ),
+        "factors": (weights * missed("scalars")).mean() + missed("hues").mean(),
         "damage": 0.5 * F.smooth_l1_loss(heads["damage"], seen.amounts, beta=0.1),
     }
     if schema.wholes:
@@ -352,7 +362,8 @@ def _judge_factors(instrument, known):
     for name in schema.choices:
         there = known.factors[schema.owners[name]] if name in schema.owners else np.ones(len(known), bool)
         right[name] = wilson(int((found[name] == known.factors[name])[there].sum()), int(there.sum()))
-    return {"error": errors, "correlation": correlations, "right": {name: numbers(estimate) for name, estimate in right.items()}}
+    right = {name: numbers(estimate) for name, estimate in right.items()}
+    return {"error": errors, "correlation": correlations, "right": right}
 
 
 def _pair_quantile(features, share):

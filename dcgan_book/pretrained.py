@@ -137,7 +137,7 @@ def export(run, name, to=WEIGHTS):
     folder.mkdir(parents=True, exist_ok=True)
     for part, network in (("generator", generator), ("discriminator", discriminator)):
         # not save_file, whose files only their owner may read
-        (folder / f"{part}.safetensors").write_bytes(save(_stored(network)))
+        (folder / f"{part}.safetensors").write_bytes(save(stored(network)))
     log = [record for record in read_log(run) if record["step"] <= card["steps"]]
     thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
     (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in thinned))
@@ -147,6 +147,15 @@ def export(run, name, to=WEIGHTS):
     card = {"name": name} | card | {"sha256": digests}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     return folder
+
+
+def stored(network):
+    """The state of a network as it is shipped, on the CPU: fp16 but for vectors, as BatchNorm's, without its counters."""
+    return {
+        name: (value.half() if value.ndim > 1 else value).contiguous().cpu()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
 
 
 def _digiface(fetch):
@@ -199,18 +208,9 @@ def _from_run(run):
     generator = Generator.from_state_dict(checkpoint["ema" if config.ema else "generator"])
     discriminator = Discriminator.from_state_dict(checkpoint["discriminator"])
     for network in (generator, discriminator):
-        network.load_state_dict(_stored(network), strict=False)
+        network.load_state_dict(stored(network), strict=False)
     recalibrate(generator, config.prior, RECALIBRATION, config.seed)
     return generator, discriminator, _card(checkpoint, config, generator, discriminator)
-
-
-def _stored(network):
-    """The state of a network as it is shipped: fp16 but for BatchNorm's vectors, without its counters."""
-    return {
-        name: (value.half() if value.ndim > 1 else value).contiguous()
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
 
 
 def _card(checkpoint, config, generator, discriminator):

@@ -672,7 +672,7 @@ def test_the_build_writes_what_the_pages_ask_for(tmp_path, trained):
     safe.mkdir(parents=True)
     from safetensors.torch import save_file
 
-    save_file(pretrained._stored(trained.generator), safe / "generator.safetensors")
+    save_file(pretrained.stored(trained.generator), safe / "generator.safetensors")
     (safe / "card.json").write_text(json.dumps(trained.card))
     loaded = pretrained._from_files(safe)[0].eval()
     made = few(pretrained.Pretrained(loaded, None, trained.card, []))

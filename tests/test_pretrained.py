@@ -179,7 +179,7 @@ def test_weights_are_stored_in_fp16_and_norms_in_fp32(made):
 def test_a_pair_of_width_64_is_under_15_megabytes():
     with torch.device("meta"):
         pair = Generator(), Discriminator()
-    stored = [value for network in pair for value in pretrained._stored(network).values()]
+    stored = [value for network in pair for value in pretrained.stored(network).values()]
     assert 12e6 < sum(value.numel() * value.element_size() for value in stored) < 15e6 - pretrained.FILM_BYTES
 
 
