@@ -22,7 +22,8 @@ import nbformat
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 BUILT = ROOT / "_build" / "jupyter_execute" / "book"  # where a build leaves the notebooks that it has run
-FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$", re.M)
+FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n"
+                   r"(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$", re.M)  # fmt: skip
 ROLE = re.compile(r"(?P<before>[ ]?)\{(?P<role>[\w:]+)\}`(?P<text>[^`]*)`")
 TARGET = re.compile(r"^\([\w-]+\)=(\n|$)", re.M)
 GLUED = "application/papermill.record/"
@@ -163,8 +164,8 @@ def read(path):
     """A notebook; to one that a build has run belongs what its cells glued, which the build keeps beside it."""
     notebook, beside = nbformat.read(path, as_version=4), path.with_suffix(".glue.json")
     if beside.exists():
-        outputs = json.loads(beside.read_text(encoding="utf-8")).items()
-        notebook.metadata["glued"] = {name: output["data"]["text/plain"] for name, output in outputs if "text/plain" in output["data"]}
+        known = {name: output["data"] for name, output in json.loads(beside.read_text(encoding="utf-8")).items()}
+        notebook.metadata["glued"] = {name: of["text/plain"] for name, of in known.items() if "text/plain" in of}
     return notebook
 
 
@@ -215,17 +216,26 @@ SLIDES = """{%- extends 'reveal/index.html.j2' -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block footer_js -%}
 <script>{{ resources.scripts }}</script>
-<script>Reveal.initialize({plugins: [RevealNotes], width: 1280, height: 720, margin: 0.03, slideNumber: "c/t", hash: true})</script>
+<script>
+Reveal.initialize({plugins: [RevealNotes], width: 1280, height: 720, margin: 0.03, slideNumber: "c/t", hash: true})
+</script>
 </html>
 {%- endblock -%}
 """
 ROOM = 800  # characters of a list on one slide
 UNSPOKEN = {"Setup", "References", "Test yourself"}
 LOOK = """
-.reveal { font-size: 28px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; } .reveal h1 { font-size: 2em; } .reveal h2 { font-size: 1.6em; } .reveal h3 { font-size: 1.2em; }
-.reveal img { height: 430px; max-height: 430px !important; max-width: 100%; object-fit: contain; display: block; margin: auto; background: white; } .jp-OutputPrompt, .jp-InputPrompt { display: none; }
+.reveal { font-size: 28px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; }
+.reveal h1 { font-size: 2em; } .reveal h2 { font-size: 1.6em; } .reveal h3 { font-size: 1.2em; }
+.reveal img {
+  height: 430px; max-height: 430px !important; max-width: 100%; object-fit: contain; display: block; margin: auto;
+  background: white;
+}
+.jp-OutputPrompt, .jp-InputPrompt { display: none; }
 .reveal section { text-align: left; } .reveal pre { box-shadow: none; width: 100%; font-size: 18px; line-height: 1.25; }
-.reveal .jp-RenderedHTMLCommon { font-size: 28px; line-height: 1.4; } .reveal .jp-RenderedHTMLCommon code { font-size: 22px; } .reveal .jp-RenderedHTMLCommon table { font-size: 19px; line-height: 1.25; }
+.reveal .jp-RenderedHTMLCommon { font-size: 28px; line-height: 1.4; }
+.reveal .jp-RenderedHTMLCommon code { font-size: 22px; }
+.reveal .jp-RenderedHTMLCommon table { font-size: 19px; line-height: 1.25; }
 .jp-OutputArea-output { text-align: center; } .reveal p.caption { font-size: 22px; } .reveal figure { margin: 0; }
 """
 
@@ -241,12 +251,14 @@ def slides(notebook, title):
         raise ClasskitError("slides show what cells have put out: build the book first, then run this again")
     from nbconvert.exporters import SlidesExporter
 
-    exporter = SlidesExporter(raw_template=SLIDES, exclude_input_prompt=True, exclude_output_prompt=True, reveal_number="c/t")
+    exporter = SlidesExporter(raw_template=SLIDES, exclude_input_prompt=True, exclude_output_prompt=True,
+                              reveal_number="c/t")  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=list(_slides(notebook)), metadata={"title": title})
     files = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     scripts = [(files / name).read_text(encoding="utf-8") for name in ("dist/reveal.js", "plugin/notes/notes.js")]
     page, _ = exporter.from_notebook_node(notebook, {"scripts": "\n".join(scripts)})
-    styles = [(files / "dist" / name).read_text(encoding="utf-8") for name in ("reset.css", "reveal.css", "theme/white.css")]
+    sheets = (files / "dist" / name for name in ("reset.css", "reveal.css", "theme/white.css"))
+    styles = [sheet.read_text(encoding="utf-8") for sheet in sheets]
     style = re.sub(r"@import[^;]*;|@font-face\s*{[^}]*}", "", "\n".join(styles) + LOOK)
     page = re.sub(r"<link [^>]*/dist/reveal\.css[^>]*>", "", page)
     return re.sub(r"<link [^>]*/dist/theme/[^>]*>", lambda _: f"<style>{style}</style>", page)
@@ -317,7 +329,8 @@ def _points(block):
 def _math(text):
     from latex2mathml.converter import convert
 
-    text = re.sub(r"\$\$(.+?)\$\$( \([\w-]+\))?", lambda match: convert(match[1].strip(), display="block"), text, flags=re.S)
+    alone = re.compile(r"\$\$(.+?)\$\$( \([\w-]+\))?", re.S)
+    text = alone.sub(lambda match: convert(match[1].strip(), display="block"), text)
     return re.sub(r"(?<![\\$])\$([^$\n]+)\$", lambda match: convert(match[1]), text)
 
 
@@ -350,7 +363,8 @@ def write(what, path, to):
         target.write_text(slides(notebook, path.stem), encoding="utf-8")
         return target
     nbformat.write((students if what == "students" else solutions)(notebook), to / path.name)
-    shutil.copytree(BOOK / "experiments", to / "experiments", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    but = shutil.ignore_patterns("*.py", "__pycache__")
+    shutil.copytree(BOOK / "experiments", to / "experiments", dirs_exist_ok=True, ignore=but)
     return to / path.name
 
 

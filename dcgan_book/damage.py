@@ -109,11 +109,11 @@ def damage_rooms(images, labels, generator, untouched=0.25):
 def damage_faces(images, labels, other_images, other_labels, generator, untouched=0.25):
     """Does to drawn faces what generators do to theirs, each with its own chance and amount.
 
-    images, labels: as for `damage_rooms`. other_images, other_labels: the same faces with glasses, and in men a beard, where
-    they have none, and without where they have them. Between the two, glasses or beard fade, in part or whole; a patch
-    of the next face is blended in; places shift; `_spoil` does the rest. What is no face any more: two to four faces
-    laid over each other, a face that has melted, one whose eyes or mouth are skin, and one that is scrambled. Of the
-    first two it stays open what is in them. Returns a Damaged, its last column of presence the face itself.
+    images, labels: as for `damage_rooms`. other_images, other_labels: the same faces with glasses, and in men a beard,
+    where they have none, and without where they have them. Between the two, glasses or beard fade, in part or whole; a
+    patch of the next face is blended in; places shift; `_spoil` does the rest. What is no face any more: two to four
+    faces laid over each other, a face that has melted, one whose eyes or mouth are skin, and one that is scrambled. Of
+    the first two it stays open what is in them. Returns a Damaged, its last column of presence the face itself.
     """
     n, dice = len(images), _Dice(len(images), generator, untouched)
     first = len(faces.SURFACES)

@@ -30,6 +30,7 @@ from dcgan_book.world import SIZE
 
 VERSION = 1  # part of the cache's name: raise it whenever the same file would give other bytes
 WORLDS = {"rooms": rooms, "faces": faces}
+NAMED = (*WORLDS, "lsun", "celeba")  # sets of images with a name; others are the user's own
 DRAWN = 60_000  # images that plain "rooms" or "faces" stands for
 MOST_UNREADABLE = 0.05  # share of images that may be skipped
 BLOCK = 1024  # images decoded between two notes of how far we are; bounds the memory

@@ -147,7 +147,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         if not options.out.endswith(".npy") or not 0 <= options.radius < BITS:
-            raise data.DataError(f"--out {options.out} --radius {options.radius}: give a FILE.npy, and 0 to {BITS - 1} bits")
+            given = f"--out {options.out} --radius {options.radius}"
+            raise data.DataError(f"{given}: give a FILE.npy, and 0 to {BITS - 1} bits")
         images = data.load(options.data, options.size, options.limit).images
         gone = find(images, options.radius, progress=True)
         kept = np.delete(np.arange(len(images)), gone)

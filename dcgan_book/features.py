@@ -390,7 +390,7 @@ def _batches(model, images, batch):
 
 
 def _passes(model, images, stage, unit, at, sign, batch, kept):
-    """For each batch its pixels, in the graph, and `sign` times the sum of the responses asked for; `kept` is `retain`'s."""
+    """For each batch its pixels, in the graph, and `sign` times the sum of the responses asked for, from `kept`."""
     _check_eval(model)
     if isinstance(at, str) and at not in ("peak", "map"):
         raise ValueError(f'at is {at!r}; it is "peak", "map", or rows and columns, (n, 2)')

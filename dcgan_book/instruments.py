@@ -119,10 +119,10 @@ def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rat
     precision, seconds = _learn(network, lesson, learned, steps, batch, seed, rate, out / "checkpoint.pt", checkpoint_every,
                                 resume, progress)  # fmt: skip
 
-    stored = pretrained.stored(network)
+    stored = pretrained.stored(network.cpu())
     with atomic_write(out / "instrument.safetensors") as temporary:
         temporary.write_bytes(save(stored))
-    network.cpu().load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
+    network.load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
     instrument = Instrument(network, {"width": network.width, "presence": "head"})
     right = _choose_presence(instrument, _damaged(lesson, validation, VALIDATION, seed, progress))
     drawn, damaged = _damaged(lesson, test, TEST, seed, progress)

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from dcgan_book.cache import atomic_write, cache_dir
-from dcgan_book.data import WORLDS
+from dcgan_book.data import NAMED, WORLDS
 from dcgan_book.models import Discriminator, Generator
 from dcgan_book.training import (
     CHANGEABLE,
@@ -39,7 +39,6 @@ from dcgan_book.training import (
 
 WEIGHTS = Path(__file__).parent / "weights"
 RECALIBRATION = 8192  # z's for the BatchNorm statistics
-NAMED = ("rooms", "faces", "lsun", "celeba")  # sets of images that a card names; others are the user's own
 FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
@@ -150,9 +149,9 @@ def export(run, name, to=WEIGHTS):
 
 
 def stored(network):
-    """The state of a network as it is shipped, on the CPU: fp16 but for vectors, as BatchNorm's, without its counters."""
+    """The state of a network as it is shipped, name to tensor: fp16 but for vectors, as BatchNorm's, without its counters."""
     return {
-        name: (value.half() if value.ndim > 1 else value).contiguous().cpu()
+        name: (value.half() if value.ndim > 1 else value).contiguous()
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

@@ -88,7 +88,8 @@ class TrainConfig:
             raise TrainingError(f"size is {self.size}; it is one of {', '.join(map(str, SIZES))}")
         if self.precision not in ("auto", *PRECISIONS):
             raise TrainingError(f"precision is {self.precision!r}; it is one of auto, {', '.join(PRECISIONS)}")
-        for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads", "noise_steps"):
+        for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads",
+                     "noise_steps"):  # fmt: skip
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 1")
         for name in ("beta1", "ema", "label_smoothing"):
@@ -856,7 +857,7 @@ def main(arguments=None):
 def _kind(spec):
     """What a run on `spec` is called: rooms, faces, lsun, celeba, or the folder's own name."""
     kind = spec.partition(":")[0]
-    return kind if kind in ("rooms", "faces", "lsun", "celeba") else Path(spec).expanduser().resolve().name.removesuffix(".npy")
+    return kind if kind in data.NAMED else Path(spec).expanduser().resolve().name.removesuffix(".npy")
 
 
 @contextlib.contextmanager

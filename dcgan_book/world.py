@@ -87,7 +87,7 @@ def check(factors, known, ranges, options):
 
 
 def block(draw, seed, n):
-    """Drawings `draw(seed)` to `draw(seed + n - 1)` as name to array. Texts get a fixed width, so that blocks fit together."""
+    """Drawings `draw(seed)` to `draw(seed + n - 1)` as name to array; texts have one width, so that blocks fit together."""
     drawings = [draw(seed + i) for i in range(n)]
     arrays = {"images": np.stack([d.image for d in drawings]), "labels": np.stack([d.labels for d in drawings])}
     for name in drawings[0].factors:

@@ -30,7 +30,8 @@ class Watched(NotebookClient):
         self.on_cell_executed = self.note
         self.execute()
         return {
-            "first_picture_s": self.first[0], "first_picture_cpu_s": self.first[1], "seconds": self.last[0], "cpu_s": self.last[1],
+            "first_picture_s": self.first[0], "first_picture_cpu_s": self.first[1],
+            "seconds": self.last[0], "cpu_s": self.last[1],
             "resident_mb": round(self.resident[-1]), "peak_mb": round(max(self.resident)), "own_mb": round(max(self.own)),
         }  # fmt: skip
 

@@ -61,7 +61,8 @@ def code(generator, instrument):
     fits = [forgetting.fit(cells, strength) for strength in STRENGTHS]
     best = max(fits, key=lambda fit: fit.auc)
     random = [torch.randperm(UNITS, generator=stream(i, "young random")) for i in range(3)]
-    orders = {"IoU": [forgetting.iou(maps, masks).argsort(descending=True)], "weight, best AUC": [best.ranking], "random": random}
+    overlap = forgetting.iou(maps, masks).argsort(descending=True)
+    orders = {"IoU": [overlap], "weight, best AUC": [best.ranking], "random": random}
 
     z = draw_z(4 * JUDGED, generator=stream(0, "young judge"))
     before = effects.observe(generator, z, instrument, batch=BATCH)
@@ -78,7 +79,10 @@ def code(generator, instrument):
         "rooms": len(z),
         "auc": best.auc,
         "curves": {name: [[outcome(order[:k]) for k in DOSES] for order in some] for name, some in orders.items()},
-        "recipes": [{"strength": c, "count": len(fit.chosen)} | outcome(fit.chosen) for c, fit in zip(STRENGTHS, fits, strict=True)],
+        "recipes": [
+            {"strength": strength, "count": len(fit.chosen)} | outcome(fit.chosen)
+            for strength, fit in zip(STRENGTHS, fits, strict=True)
+        ],
     }
 
 
