@@ -333,7 +333,7 @@ def test_buttons_do_what_keys_do_and_leave_the_keys_to_the_widget(tab):
 
 
 def test_the_samples_are_shown_as_they_are(tab, images):
-    for i, sample in enumerate(images):
+    for i in range(len(images)):
         png = tab.page.locator("canvas").evaluate("c => c.toDataURL()").split(",")[1]
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"))
         assert np.array_equal(shown, annotate.figures.to_display(images[i : i + 1])[0])
