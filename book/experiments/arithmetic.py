@@ -4,9 +4,10 @@
 exemplars by lot among 2,000 samples, chosen by what the instrument says of them. `--parts rooms` does one part of the
 file anew and leaves the others; `--sets 20` is for a trial.
 
-The numbers of exemplars are tried with both priors on the same weights: a generator that has learned from uniform latents
-is fed with normal ones of the same variance. Its first layer adds up a hundred numbers of z, whose sums are nearly normal
-either way, so it hardly notices; `samples` says how far.
+The numbers of exemplars are tried with both priors: `uniform` is the shipped generator, `normal` one trained by the same
+recipe on normal latents (normal.py), and `fed` the shipped one again, fed with normal latents of the variance that it
+knows. Its first layer adds up a hundred numbers of z, whose sums are nearly normal either way, so it hardly notices;
+`samples` says how far.
 """
 
 import argparse
@@ -15,8 +16,9 @@ import math
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
-from dcgan_book import arithmetic, faces, measure, pretrained, training, walking
+from dcgan_book import arithmetic, faces, measure, models, pretrained, training, walking
 from dcgan_book.training import stream
 
 HERE = Path(__file__).parent
@@ -175,6 +177,12 @@ def along(world, directions, heads):
     return rows
 
 
+def reverse(row):
+    """What `along` would say of the opposite direction."""
+    turned = {"slope": -row["slope"], "first": -row["last"], "last": -row["first"]}
+    return row | turned | {key: row[key][::-1] for key in ("yaw", "faces")}
+
+
 def turns(world, repeats, count=20):
     """Turn vectors of four and of forty faces for each side, and of a ridge regression on the pool; a random one."""
     heads = world.exemplars({"yaw": AHEAD}, count, 1, "ahead")[0]
@@ -190,6 +198,8 @@ def turns(world, repeats, count=20):
     results = {"lengths": LENGTHS.tolist(), "ridge_r2_on_z": measure.rounded(ridge.r2), "faces": count}
     for name, some in directions.items():
         rows = along(world, some, heads)
+        if name == "random":  # has no side: each counts as the one of its two ways that turns to the right
+            rows = [row if row["slope"] > 0 else reverse(row) for row in rows]
         numbers = {key: measure.numbers(measure.bootstrap([row[key] for row in rows]))
                    for key in ("slope", "r2", "low", "high", "kept")}  # fmt: skip
         numbers |= {key: [measure.rounded(sum(row[key][i] for row in rows) / len(rows)) for i in range(len(LENGTHS))]
@@ -219,7 +229,7 @@ def in_rooms(world, sets, n=3):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sets", type=int, default=150, help="sums of a kind (default: 150)")
+    parser.add_argument("--sets", type=int, default=300, help="sums of a kind (default: 300)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
     parser.add_argument("--faces", default="faces", help="the generator of faces: its name, or a run's folder")
     parser.add_argument("--instrument", default="faces", help="the instrument for faces: its name or folder")
@@ -229,7 +239,10 @@ def main(arguments=None):
     stored = stored | {"sets": options.sets, "pool": POOL}
     if "number" in options.parts:
         uniform = shipped(options.faces, options.instrument, "face")
-        worlds = {"uniform": uniform, "normal": World(Fed(uniform.generator), "normal", options.instrument, "face")}
+        trained = models.Generator.from_state_dict(load_file(HERE / "normal.safetensors")).eval()
+        others = {"fed": Fed(uniform.generator), "normal": trained}
+        worlds = {name: World(generator, "normal", options.instrument, "face") for name, generator in others.items()}
+        worlds = {"uniform": uniform} | worlds
         stored["samples"] = {name: described(world) for name, world in worlds.items()}
         stored["number"] = {name: by_number(world, options.sets) for name, world in worlds.items()}
     if "turn" in options.parts:
