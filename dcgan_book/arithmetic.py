@@ -125,6 +125,7 @@ class Outcome:
 
     @property
     def success(self):
+        """All three, bool (n,)."""
         return self.arrived & self.stayed & self.whole
 
 

@@ -40,6 +40,7 @@ def chapters():
 
 
 def tags(cell):
+    """The tags of a notebook's cell, a set."""
     return set(cell.metadata.get("tags", []))
 
 
@@ -351,7 +352,11 @@ def main(arguments=None):
 
 
 def write(what, path, to):
-    """Writes the copy or the slides of one chapter to the folder `to`. Returns the new file's path."""
+    """Writes the copy or the slides of one chapter to the folder `to`. Returns the new file's path.
+
+    `what` is students, solutions or slides; `path`, the chapter's file. Raises ClasskitError where `to` holds the chapter
+    itself, and for slides of one that has not been built.
+    """
     if path.resolve().parent == to.resolve():
         raise ClasskitError(f"{to} holds the chapters themselves: name another folder")
     to.mkdir(parents=True, exist_ok=True)

@@ -216,7 +216,8 @@ def randomised(model, stages=None, seed=0, images=None, batch=128):
 
     Every stage has a random stream of its own: random alone or with others, it gets the same weights. With
     `images` the statistics of the new BatchNorm layers are taken over them; without, they stay 0 and 1, and units
-    on top of trained stages may answer above zero everywhere or nowhere.
+    on top of trained stages may answer above zero everywhere or nowhere. Raises ValueError for a stage that is not
+    there.
     """
     device = next(model.parameters()).device
     network = copy.deepcopy(model).cpu().eval()  # the random streams are the CPU's
@@ -242,7 +243,8 @@ def randomised(model, stages=None, seed=0, images=None, batch=128):
 def cascade(model, seed=0, images=None):
     """Copies with random weights from the top down to each stage, as pairs (stage, copy), the top one first.
 
-    The last one is random throughout (Adebayo and others 2018: cascading randomisation). See `randomised`.
+    The last one is random throughout (Adebayo and others 2018: cascading randomisation). `seed` and `images` are those
+    of `randomised`.
     """
     names = list(model.stages)
     for i in reversed(range(len(names))):

@@ -73,7 +73,10 @@ def spotlit(images, maps):
 
 
 def grid(images, columns=8, labels=None, notes=None):
-    """Images (n, 3, h, w) in [-1, 1] in rows of `columns`, each with its label above, or its note below, if any."""
+    """Images (n, 3, h, w) in [-1, 1] in rows of `columns`, each with its label above, or its note below, if any.
+
+    `labels` and `notes` are texts, one for each image. Raises ValueError for other than n labels.
+    """
     n = len(images)
     rows = -(-n // columns)
     if labels is None:

@@ -324,7 +324,8 @@ def wilson(k, n, level=0.95):
 def bootstrap(values, level=0.95, resamples=2000, generator=None):
     """The mean of values (n,) with the percentile interval of its bootstrap. Returns an Estimate.
 
-    generator: torch.Generator to resample with; by default one of its own, always the same.
+    generator: torch.Generator to resample with; by default one of its own, always the same. Raises MeasureError for
+    no values.
     """
     values = torch.as_tensor(values).double().flatten()
     if len(values) == 0:
@@ -533,7 +534,6 @@ class Memorisation:
     nearer: Estimate of the chance that a sample is nearer to the training images than a held-out image is; 0.5
     where they are alike, 1 for a copier, under 0.5 for samples that look like nothing real.
     copies: Estimate of the share of samples that are copies, from what lies nearest to them: see `memorisation`.
-    memorised: whether `copies` is above 0.05 even at the low end of its interval.
     """
 
     generated: torch.Tensor
@@ -543,6 +543,7 @@ class Memorisation:
 
     @property
     def memorised(self):
+        """Whether even the low end of `copies` is above `COPIES`."""
         return self.copies.low > COPIES
 
 
@@ -607,6 +608,7 @@ def scores(generator, training, prior="uniform", n=5000, seed=0, held_out=20_000
     real images that it was not trained on, at least 2 n. world: what it was trained on, unless `instrument` says.
     Pixels are compared for the first 1,000 samples only. Distances have beside them the same number for real images
     and for an untrained generator. Takes some minutes on a core, most of it for the features of the real images.
+    Raises ValueError for too few held-out ones.
     """
     if held_out < 2 * n:
         raise ValueError(f"held_out {held_out}: {n} samples need two sets of as many real images, {2 * n}")

@@ -84,7 +84,10 @@ class Rooms(world.Drawings):
 
 
 def sample(seed):
-    """Draw the factors of room `seed`, a whole number >= 0. Returns name to value, in the order of `FACTORS`."""
+    """Draw the factors of room `seed`, a whole number >= 0. Returns name to value, in the order of `FACTORS`.
+
+    Raises ValueError for a seed below 0.
+    """
     if seed < 0:
         raise ValueError(f"seed {seed}: a room's seed is a whole number >= 0")
     rng = random.Random(seed)

@@ -54,7 +54,11 @@ class TrainingError(Exception):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe of a run. The defaults are the paper's; 0 turns `ema` and the other remedies off."""
+    """The recipe of a run. The defaults are the paper's; 0 turns `ema` and the other remedies off.
+
+    The fields are the flags of the command line, whose help says what each is. Raises TrainingError for a value that
+    one cannot take.
+    """
 
     data: str = "rooms"
     limit: int | None = None
@@ -413,7 +417,10 @@ class RunFolder:
         return kept
 
     def save(self, state, step, seconds, machine):
-        """Writes the checkpoint of `step`; `seconds` is the time trained so far, `machine` what did it."""
+        """Writes the checkpoint of `step`; `seconds` is the time trained so far, `machine` what did it.
+
+        Raises TrainingError, and leaves the last checkpoint, where a weight is not finite or there is no space.
+        """
         for name in ("generator", "discriminator"):
             if not all(torch.isfinite(weight).all() for weight in state[name].parameters()):
                 raise TrainingError(
@@ -444,6 +451,7 @@ class RunFolder:
         """Puts the checkpoint into the parts of `state`; returns (step, seconds, precision or None).
 
         The precision is kept where the device is, so that a resumed run computes what an unbroken one would.
+        Raises TrainingError for a checkpoint of another recipe, other images or other networks.
         """
         checkpoint = read_checkpoint(self.path)
         for name, value in dataclasses.asdict(self.config).items():
@@ -473,15 +481,18 @@ class RunFolder:
         return checkpoint["step"], checkpoint["seconds"], machine.get("precision") if keep else None
 
     def last_good(self):
+        """What a message says of the last whole checkpoint."""
         if self.saved_step is None:
             return "no checkpoint had been written"
         return f"the checkpoint of step {self.saved_step} in {self.path} is intact"
 
     def write_log(self, record):
+        """Adds a record, a dict, to log.jsonl."""
         with self._space(), open(self.path / "log.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")
 
     def write_sheet(self, step, images):
+        """Writes images, (64, 3, size, size) in [-1, 1], as the sheet of `step`."""
         from dcgan_book import figures  # here, as matplotlib is slow to import
 
         buffer = io.BytesIO()
@@ -490,6 +501,7 @@ class RunFolder:
             self._replace(f"samples-{step:06d}.png", buffer.getbuffer())
 
     def write_curves(self):
+        """Draws the log so far as losses.png."""
         from dcgan_book import figures  # here, as matplotlib is slow to import
 
         with figures.style():

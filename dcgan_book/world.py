@@ -178,19 +178,26 @@ class Canvas:
         return (image + 0.5).astype(np.uint8), shares.argmax(axis=2).astype(np.uint8)
 
 
+# Colours are red, green and blue from 0 to 1.
+
+
 def rgb(colour):
+    """A colour in whole numbers, 0 to 255, as Pillow takes it."""
     return tuple(int(255 * min(max(c, 0.0), 1.0) + 0.5) for c in colour)
 
 
 def dim(colour, factor):
+    """A colour in less light, or in more."""
     return tuple(c * factor for c in colour)
 
 
 def mix(a, b, share):
+    """Two colours mixed: `share` of `b`, the rest of `a`."""
     return tuple(p + (q - p) * share for p, q in zip(a, b, strict=True))
 
 
 def hsv(hue, saturation, brightness):
+    """The colour of a hue in turns, and of a saturation and brightness from 0 to 1."""
     return colorsys.hsv_to_rgb(hue % 1.0, saturation, brightness)
 
 
