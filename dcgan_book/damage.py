@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from dcgan_book import faces, rooms
-from dcgan_book.measure import DAMAGE, VISIBLE, count_pixels
+from dcgan_book.measure import VISIBLE, count_pixels
+from dcgan_book.segmenter import DAMAGE
 
 # Objects that stand out and are small: what melts, and what ghosts are of, with its weight
 SOLID = {"window": 1, "lamp": 1.5, "nightstand": 0.5, "tv": 1.5, "door": 1.5, "picture": 1, "mirror": 1}

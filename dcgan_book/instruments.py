@@ -27,17 +27,16 @@ from dcgan_book.measure import (
     DARK,
     FOLDERS,
     HELD_OUT,
-    SCHEMAS,
     VISIBLE,
     Instrument,
     MeasureError,
-    Network,
     bootstrap,
     correlation,
     numbers,
     rounded,
     wilson,
 )
+from dcgan_book.segmenter import SCHEMAS, Network
 from dcgan_book.training import choose_device, machine_facts, stream, to_batch
 from dcgan_book.world import block, dataset
 

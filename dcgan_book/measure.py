@@ -6,101 +6,35 @@ has learned from one drawn world alone, damaged as a generator damages it, and n
 gets wrong on drawings it has not seen stands in its card. The statistics below turn its readings into numbers with
 intervals (paper, opening of section 6: how such models should and should not be judged).
 
-`instruments.py` trains it; `python -m dcgan_book.measure NAME` writes a generator's scores to its card.
+`segmenter.py` is the network, `instruments.py` trains it, and `python -m dcgan_book.measure NAME` writes a generator's
+scores to its card.
 """
 
 import argparse
 import json
 import math
 import sys
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import nn
 
 from dcgan_book import faces, pretrained, rooms
 from dcgan_book.cache import atomic_write
 from dcgan_book.models import Generator, initialise
+from dcgan_book.segmenter import DAMAGE, FACES, SCHEMAS, Network
 from dcgan_book.training import draw_z, recalibrate, stream, to_batch
 
 FOLDER = pretrained.WEIGHTS / "instruments"
 FOLDERS = {"rooms": FOLDER, "faces": pretrained.WEIGHTS / "instruments-faces"}
 VISIBLE = 8  # pixels from which on an object counts as present; every object of a drawn room shows that many
 BATCH = 250  # images read at a time
-FEATURES = 128
-
 HELD_OUT = 3_000_000  # seed of the real rooms that generators, trained on 0 to 59,999, are compared with
-
-DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}  # the most that training adds; see `damage.py`
 DARK = 0.33  # daylight below which it is night: the middle of the gap that rooms leave
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What an instrument reads off the images of a world, besides which label each pixel has.
-
-    world: its module. scalars, hues (points on a circle) and choices, name to options, are factors of it. owners:
-    choices that mean something only where an object is, name to object. wholes: what is present or not like an
-    object, but has no pixels of its own. glances: places that the network picks out to look at closely. weights: how
-    much more than others a scalar counts in training, by name.
-    """
-
-    world: ModuleType
-    scalars: tuple
-    hues: tuple
-    choices: dict
-    owners: dict
-    wholes: tuple = ()
-    glances: int = 0
-    weights: dict = field(default_factory=dict)
-
-    @property
-    def things(self):
-        """All that can be present: the world's objects, then the wholes."""
-        return self.world.OBJECTS + self.wholes
-
-    @cached_property
-    def heads(self):
-        """Name to width, in the order of the network's outputs."""
-        return (
-            {"presence": len(self.things), "scalars": len(self.scalars), "hues": 2 * len(self.hues)}
-            | {name: len(options) for name, options in self.choices.items()}
-            | {"damage": len(DAMAGE)}
-        )
-
-    def split(self, outputs):
-        """The heads' outputs by name."""
-        return dict(zip(self.heads, outputs.split(list(self.heads.values()), dim=1), strict=True))
-
-
-ROOMS = Schema(
-    rooms,
-    scalars=("daylight", "bed_x", "bed_tone", "wood", "wall_saturation", "wall_brightness", "floor_brightness"),
-    hues=("wall_hue", "bed_hue"),
-    choices={"bed_size": rooms.CHOICES["bed_size"]} | {f"{name}_place": rooms.PLACES for name in rooms.HUNG},
-    owners={f"{name}_place": name for name in rooms.HUNG},
-)
-FACES = Schema(
-    faces,
-    scalars=("yaw", "smile", "skin", "face_width", "jaw", "light", "background_tone"),
-    hues=("background_hue", "clothes_hue"),
-    choices={name: tuple(rates) for name, rates in faces.RATES.items()}
-    | {"hair_style": tuple(faces.HAIR_RATES["woman"])},
-    owners={"glasses_style": "glasses", "beard_style": "beard"},
-    wholes=("face",),  # "still a face": neither melted, nor double, nor without eyes or mouth
-    glances=4,  # a smile is a matter of a few pixels, which a grid of 4x4 loses
-    weights={"smile": 4.0},
-)
-SCHEMAS = {"rooms": ROOMS, "faces": FACES}
-
 COPIES = 0.05  # share of samples that may be copies before a generator is said to memorise
 
 
@@ -109,68 +43,6 @@ class MeasureError(ValueError):
 
 
 # ------------------------------------------------------------------------------------------ the instrument
-
-
-class Network(nn.Module):
-    """One encoder for three readings of 64x64 images: labels, factors, features.
-
-    `forward(images)` takes (n, 3, 64, 64) in [-1, 1] and returns the logits of the world's `LABELS` for each pixel,
-    (n, labels, 64, 64), the features (n, 128), each with mean 0 and variance 1 over the training images, and the
-    outputs named by `schema.heads` in one tensor. Half of the resolution is enough inside, as four pixels leave
-    together.
-    """
-
-    def __init__(self, width=24, schema=ROOMS):
-        super().__init__()
-        self.schema = schema
-        w = self.width = width
-        self.encoder = nn.ModuleList(
-            [
-                nn.Sequential(_conv(12, w), _conv(w, w)),  # 32x32
-                nn.Sequential(_conv(w, 2 * w), _conv(2 * w, 2 * w)),  # 16x16
-                nn.Sequential(_conv(2 * w, 3 * w), _conv(3 * w, 3 * w)),  # 8x8
-                nn.Sequential(_conv(3 * w, 4 * w)),  # 4x4
-            ]
-        )
-        self.decoder = nn.ModuleList([_conv(7 * w, 2 * w), _conv(4 * w, 2 * w), _conv(3 * w, w)])
-        self.pixels = nn.Conv2d(w, 4 * len(schema.world.LABELS), 1)
-        self.grid = nn.Conv2d(4 * w, 32, 1)
-        self.places = nn.Conv2d(2 * w, schema.glances, 1) if schema.glances else None
-        seen = 32 * 16 + 6 * w + 2 * w * schema.glances
-        self.features = nn.Sequential(nn.Linear(seen, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
-        self.head = nn.Linear(FEATURES, sum(schema.heads.values()))
-
-    def forward(self, images):
-        maps = self.encode(images)
-        return (self.decode(maps), *self.describe(maps))
-
-    def encode(self, images):
-        """The feature maps of four resolutions, 32x32 first."""
-        x = F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
-        maps = [self.encoder[0](x)]
-        for stage in self.encoder[1:]:
-            maps.append(stage(F.max_pool2d(maps[-1], 2)))
-        return maps
-
-    def decode(self, maps):
-        """Logits of each pixel's label."""
-        x = maps[-1]
-        for stage, skip in zip(self.decoder, maps[-2::-1], strict=True):
-            x = stage(torch.cat([F.interpolate(x, scale_factor=2.0), skip], 1))
-        return F.pixel_shuffle(self.pixels(x), 2)
-
-    def describe(self, maps):
-        """Features, from the coarsest map, the means of the finer ones and glances at 16x16, and the heads' outputs."""
-        means = [each.mean((2, 3)) for each in maps[:-1]]
-        if self.places is not None:
-            where = self.places(maps[1]).flatten(2).softmax(2)
-            means.append(torch.einsum("nkp,ncp->nkc", where, maps[1].flatten(2)).flatten(1))
-        features = self.features(torch.cat([self.grid(maps[-1]).flatten(1), *means], 1))
-        return features, self.head(F.relu(features))
-
-
-def _conv(before, after):
-    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
 
 
 @dataclass(frozen=True)

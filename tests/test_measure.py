@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy import linalg, stats
 
-from dcgan_book import arithmetic, damage, faces, instruments, measure, rooms
+from dcgan_book import arithmetic, damage, faces, instruments, measure, rooms, segmenter
 from dcgan_book.measure import MeasureError
 from dcgan_book.models import Generator, initialise
 from dcgan_book.training import recalibrate, to_batch
@@ -403,17 +403,17 @@ def test_the_whole_is_learned_apart(tmp_path, same_precision):
     trained = instruments.train(tmp_path, "faces", count=24, steps=2, batch=8, validation=12, test=12, calibration=20,
                                 device="cpu", progress=False)  # fmt: skip
     loaded = measure.load(tmp_path)
-    assert loaded.schema is measure.FACES and loaded.card == trained.card
+    assert loaded.schema is segmenter.FACES and loaded.card == trained.card
     assert loaded.card["command"] == "python -m dcgan_book.instruments --world faces --faces 24 --steps 2 --batch 8"
     read = loaded.read(pairs(5).images)
     assert set(read.presence) == {*faces.OBJECTS, "face"} and read.labels.max() < len(faces.LABELS)
-    assert set(measure.FACES.scalars + measure.FACES.hues) < set(read.factors) and "night" not in read.factors
+    assert set(segmenter.FACES.scalars + segmenter.FACES.hues) < set(read.factors) and "night" not in read.factors
     assert read.mask("hair").shape == (5, 64, 64)
 
 
 def test_a_smile_counts_as_often_as_its_weight():
     known, everything = pairs(8), slice(0, 8)
-    seen, schema = instruments._spoil_faces(known, everything, random(), 1.0), measure.FACES
+    seen, schema = instruments._spoil_faces(known, everything, random(), 1.0), segmenter.FACES
     targets, costs = instruments._targets(known, schema), {}
     for name in schema.scalars:
         outputs = torch.zeros(8, sum(schema.heads.values()))
@@ -478,7 +478,7 @@ def test_an_object_that_was_painted_over_is_not_there(instrument, held_out, read
 
 
 def test_factors_are_close(reading, held_out):
-    for name in measure.ROOMS.scalars:
+    for name in segmenter.ROOMS.scalars:
         low, high = rooms.RANGES[name]
         errors = (reading.factors[name] - torch.from_numpy(held_out.factors[name])).abs() / (high - low)
         assert errors.mean() < 0.1, name
