@@ -203,6 +203,7 @@ def verdicts(counts, names):
             left += values
         ax.invert_yaxis()
         ax.grid(False)
+        ax.margins(x=0.01)  # or the longest bar loses its right edge
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
         ax.set_xticks([])
