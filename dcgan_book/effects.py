@@ -114,6 +114,10 @@ class Scorecard:
             rows["logit"] = paired(self.before.logits, self.after.logits)
         return rows
 
+    def became(self, label):
+        """The share of the target's pixels that show `label` afterwards, with its interval: an Estimate."""
+        return _ratio(self.instead[:, LABELS.index(label)].double(), self.instead.sum(1).double())
+
 
 def compare(before, after, target="window"):
     """The `Scorecard` of two `Observed` of the same latents."""

@@ -354,6 +354,9 @@ def test_estimates_are_the_rows_with_intervals(generator, z):
     assert estimates["lost"]["bed"].value == pytest.approx(rows["lost"]["bed"])
     assert estimates["spill"].value == pytest.approx(rows["outside"] / rows["inside"], rel=1e-5)
     assert "logit" not in estimates
+    for label in ("wall", "bed"):
+        value, low, high = card.became(label)
+        assert value == pytest.approx(rows["instead"][label]) and low < value < high
 
 
 def test_a_ratios_interval_is_a_bootstraps_of_pairs():
