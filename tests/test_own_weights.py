@@ -16,7 +16,7 @@ from dcgan_book.training import TrainConfig
 
 BOOK = Path(__file__).parent.parent / "book"
 CHAPTERS = sorted(path.stem for path in BOOK.glob("0*.ipynb"))
-OF_THE_BOOK = re.compile(r'pretrained\.load\("(rooms|faces)"\)|glob\("0')  # asks for its weights, or runs its chapters
+OF_THE_BOOK = re.compile(r'pretrained\.load\((?:"(?:rooms|faces)"|name)\)|glob\("0')  # asks for its weights, or runs its chapters
 SCRIPTS = [path.name for path in sorted(BOOK.glob("experiments/*.py")) if OF_THE_BOOK.search(path.read_text())]
 
 

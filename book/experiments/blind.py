@@ -1,9 +1,9 @@
 """Sums of photorealistic faces and their controls, shuffled, to be judged by eye without knowing which is which.
 
-`python book/experiments/blind.py` writes blind.png, eight tiles across. blind.json holds what was seen in them, by
+`python book/experiments/blind.py` writes blind.png, sixteen tiles across. blind.json holds what was seen in them, by
 their numbers, row by row from 0: who smiles, who wears glasses, who looks like a woman, and what is no face any more.
-It was written from the enlarged sheet, and committed before `kinds` was asked: `blind.py unblind` writes
-blind-key.json, a pair of sum and way for each tile.
+It was written from the enlarged sheet before `kinds` was asked, and blind-second.json by a second judge, who did not
+know the first one's answers: `blind.py unblind` writes blind-key.json, a pair of sum and way for each tile.
 """
 
 import json
@@ -18,7 +18,7 @@ from dcgan_book import arithmetic, figures, pretrained
 from dcgan_book.training import stream
 
 HERE = Path(__file__).parent
-EACH = 10
+EACH = 30
 SUMS = {
     "smile": ("smiling woman", "neutral woman", "neutral man"),
     "glasses": ("man with glasses", "man without glasses", "woman without glasses"),
@@ -56,7 +56,7 @@ def main():
     if sys.argv[1:] == ["unblind"]:
         (HERE / "blind-key.json").write_text(json.dumps(kinds()) + "\n")
         return
-    Image.fromarray(figures.sheet(tiles(), 8)).save(HERE / "blind.png", optimize=True)
+    Image.fromarray(figures.sheet(tiles(), 16)).save(HERE / "blind.png", optimize=True)
 
 
 if __name__ == "__main__":
