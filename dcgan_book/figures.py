@@ -203,7 +203,7 @@ def verdicts(counts, names):
             left += values
         ax.invert_yaxis()
         ax.grid(False)
-        ax.margins(x=0.01)  # or the longest bar loses its right edge
+        ax.set_xlim(0, 1.01 * left.max())  # or the longest bar loses its right edge
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
         ax.set_xticks([])
