@@ -76,6 +76,10 @@ class TrainConfig:
     instance_noise: float = 0.0
     noise_steps: int | None = None
     label_smoothing: float = 0.0
+    r1: float = 0.0
+    r1_every: int = 8
+    relativistic: bool = False
+    decay_from: float = 1.0
     ema: float = 0.0
     device: str = "auto"
     precision: str = "auto"
@@ -93,15 +97,17 @@ class TrainConfig:
         if self.precision not in ("auto", *PRECISIONS):
             raise TrainingError(f"precision is {self.precision!r}; it is one of auto, {', '.join(PRECISIONS)}")
         for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads",
-                     "noise_steps"):  # fmt: skip
+                     "noise_steps", "r1_every"):  # fmt: skip
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 1")
         for name in ("beta1", "ema", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 0 and under 1")
-        for name in ("lr_d", "lr_g", "instance_noise"):
+        for name in ("lr_d", "lr_g", "instance_noise", "r1"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is a number from 0 up")
+        if not 0 <= self.decay_from <= 1:
+            raise TrainingError(f"decay_from is {self.decay_from}; it is a share of the steps, from 0 to 1")
 
 
 # What a resumed run may change: how long, where and how often, never the recipe.
@@ -150,11 +156,16 @@ def draw_z(n, z_dim=100, prior="uniform", generator=None):
     return torch.randn(whole, generator=generator)[: n * z_dim].view(n, z_dim)
 
 
-def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images):
+def gan_step(
+    generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images, r1=0.0,
+    relativistic=False,
+):  # fmt: skip
     """One step of D and one of G on a batch (paper, section 4; non-saturating loss).
 
     Arguments: `real` (n, 3, size, size) in [-1, 1]; `z` (n, z_dim); `smoothing` is taken off the label of real
-    images; `see` is applied to every image before D sees it. Returns four 0-d tensors in a dict: `d_loss`,
+    images; `see` is applied to every image before D sees it; `r1` weighs `gradient_penalty` in D's loss;
+    `relativistic` lets D judge pairs, a real image against a generated one, instead of single images
+    (Jolicoeur-Martineau 2018, arXiv 1807.00734). Returns four 0-d tensors in a dict: `d_loss` (without the penalty),
     `g_loss`, and the means of D(x) and D(G(z)) before the step, `d_real` and `d_fake`.
     """
     fake = generator(z)
@@ -163,14 +174,20 @@ def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smooth
     optimiser_d.zero_grad()
     on_real = discriminator(see(real))
     on_fake = discriminator(see(fake.detach()))
-    d_loss = cross_entropy(on_real, 1 - smoothing) + cross_entropy(on_fake, 0)
-    d_loss.backward()
+    if relativistic:
+        d_loss = cross_entropy(on_real - on_fake, 1 - smoothing)
+    else:
+        d_loss = cross_entropy(on_real, 1 - smoothing) + cross_entropy(on_fake, 0)
+    (d_loss + r1 * gradient_penalty(discriminator, real) if r1 else d_loss).backward()
     optimiser_d.step()
 
     # G: D is to give its images the label 1. D's weights stand still and need no gradient.
     discriminator.requires_grad_(False)
     optimiser_g.zero_grad()
-    g_loss = cross_entropy(discriminator(see(fake)), 1)
+    judged = discriminator(see(fake))
+    if relativistic:
+        judged = judged - discriminator(see(real)).detach()
+    g_loss = cross_entropy(judged, 1)
     g_loss.backward()
     optimiser_g.step()
     discriminator.requires_grad_(True)
@@ -181,6 +198,17 @@ def gan_step(generator, discriminator, optimiser_g, optimiser_d, real, z, smooth
         "d_real": on_real.detach().sigmoid().mean(),
         "d_fake": on_fake.detach().sigmoid().mean(),
     }
+
+
+def gradient_penalty(discriminator, real):
+    """Half the mean squared length of D's gradient at real images, a 0-d tensor: R1 (Mescheder 2018, arXiv 1801.04406).
+
+    It keeps D flat where the data are, so that D cannot win. Computed in fp32: squares of small gradients.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        images = real.detach().float().requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean() / 2
 
 
 def cross_entropy(logits, label):
@@ -301,8 +329,10 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
             real = next(batches).to(device)
             z = draw_z(config.batch, config.z_dim, config.prior, state["random"])[rank::world].to(device)
             see = _noise(_sigma(config, step), stream(config.seed, f"noise {step} {rank}", device))
+            _set_rates(players[2:], config, step)
+            r1 = config.r1 * config.r1_every if step % config.r1_every == 0 else 0.0
             with autocast:
-                losses = gan_step(*players, real, z, config.label_smoothing, see)
+                losses = gan_step(*players, real, z, config.label_smoothing, see, r1, config.relativistic)
             step += 1
             if ema is not None:
                 decay = min(config.ema, step / (step + 9))  # short at first: the start is soon forgotten
@@ -382,6 +412,15 @@ def _batches(images, config, step, rank, world):
             yield now.result()
 
 
+def _set_rates(optimisers, config, step):
+    """Both learning rates at a step: as configured, from `decay_from` on falling in a straight line to nothing."""
+    first = config.decay_from * config.steps
+    left = 1.0 if step <= first else (config.steps - step) / (config.steps - first)
+    for optimiser, rate in zip(optimisers, (config.lr_g, config.lr_d), strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * left
+
+
 def _sigma(config, step):
     """Instance noise at a step: the same always, or falling in a straight line to nothing at `noise_steps`."""
     left = 1 - step / config.noise_steps if config.noise_steps else 1
@@ -456,7 +495,8 @@ class RunFolder:
         checkpoint = read_checkpoint(self.path)
         for name, value in dataclasses.asdict(self.config).items():
             before = checkpoint["config"].get(name, value)
-            if before != value and name not in CHANGEABLE:
+            fixed = name not in CHANGEABLE or (name == "steps" and self.config.decay_from < 1)  # its rates follow them
+            if before != value and fixed:
                 raise TrainingError(
                     f"the checkpoint in {self.path} was trained with {name} {before}, not {value}: "
                     "resume it with that or choose another folder"
@@ -902,7 +942,7 @@ def _parser():
     def add(group, flag, text, **options):
         name = flag.lstrip("-").replace("-", "_")
         default = getattr(defaults, name, None)
-        if default is not None:
+        if default is not None and not isinstance(default, bool):
             text += f" (default: {default})"
             options.setdefault("type", type(default))
         group.add_argument(flag, help=text, **options)
@@ -932,6 +972,10 @@ def _parser():
     add(remedies, "--instance-noise", "add N(0, SIGMA) noise to all that D sees", metavar="SIGMA")
     add(remedies, "--noise-steps", "let it fall to nothing over N steps (default: it stays)", type=int, metavar="N")
     add(remedies, "--label-smoothing", "label real images 1 - EPS instead of 1", metavar="EPS")
+    add(remedies, "--r1", "penalise D's gradient at real images, weight for example 1", metavar="GAMMA")
+    add(remedies, "--r1-every", "do so every N steps, N times as strongly", metavar="N")
+    add(remedies, "--relativistic", "let D judge pairs of a real and a generated image", action="store_true")
+    add(remedies, "--decay-from", "let the rates fall to nothing from this share of the steps on", metavar="SHARE")
     add(remedies, "--ema", "sample from a moving average of G's weights, decay for example 0.998", metavar="DECAY")
 
     machine = parser.add_argument_group("the machine")
