@@ -1,5 +1,1 @@
-"""What the book *Inside a DCGAN* is made with: one module per chapter, and what they share."""
-
-from dcgan_book.memory import give_back_after_cells
-
-give_back_after_cells()
+"""What the book *Inside a DCGAN* is made with: its chapters, and the wings that they share (see the README)."""

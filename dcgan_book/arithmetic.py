@@ -1,7 +1,7 @@
 """Arithmetic with latents: concepts as means of exemplars, A - B + C, neighbours, norms, directions.
 
 For chapter 5 (paper, section 6.3.2). Latents lie along the last dimension, exemplars of a concept along the one
-before, and leading dimensions are so many sums at once. Latents to choose exemplars from come from `training.draw_z`,
+before, and leading dimensions are so many sums at once. Latents to choose exemplars from come from `draw_z`,
 what is in their images an instrument says (`fits`), and whether a sum came out (`outcome`). `walking.along` takes
 steps along a direction.
 """

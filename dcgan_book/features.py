@@ -21,8 +21,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from dcgan_book.hooks import activations_of, retain
+from dcgan_book.latents import stream, to_batch
 from dcgan_book.models import initialise
-from dcgan_book.training import stream, to_batch
 
 RULES = ("plain", "strict", "leaky")
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a grey (ITU-R BT.601)

@@ -24,18 +24,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from dcgan_book.cache import atomic_write, cache_dir
-from dcgan_book.data import NAMED, WORLDS
+from dcgan_book.latents import recalibrate
 from dcgan_book.models import Discriminator, Generator
-from dcgan_book.training import (
-    CHANGEABLE,
-    SHEET_ROWS,
-    TrainConfig,
-    TrainingError,
-    read_checkpoint,
-    read_log,
-    recalibrate,
-    sheets,
-)
+from dcgan_book.training.data import NAMED, WORLDS
+from dcgan_book.training.recipe import CHANGEABLE, TrainConfig, TrainingError
+from dcgan_book.training.runs import SHEET_ROWS, read_checkpoint, read_log, sheets
 
 WEIGHTS = Path(__file__).parent / "weights"
 RECALIBRATION = 8192  # z's for the BatchNorm statistics
@@ -90,7 +83,7 @@ def load(name_or_run, device="cpu", fetch=True):
     fetched once, with pip, into the user's cache (never if `fetch` is False), and has neither discriminator nor log.
 
     They are in eval mode, and their weights take no gradients (an input still can). A generator's BatchNorm
-    statistics are those of its own z's (`training.recalibrate`), taken at export or, for a run's folder, now.
+    statistics are those of its own z's (`recalibrate`), taken at export or, for a run's folder, now.
     For "rooms" the environment variable DCGAN_BOOK_ROOMS may name other weights, a run or an exported folder, for
     "faces" DCGAN_BOOK_FACES: so a chapter runs on your own, and a line says so.
     Raises PretrainedError if there is nothing of that name, or what is there is damaged, or cannot be fetched.

@@ -2,7 +2,7 @@
 
 For chapter 2 (paper, section 6.1). The walks are functions of tensors alone; their points lie along the second
 last dimension, and leading dimensions are so many walks at once. Latents to walk between come from
-`training.draw_z`.
+`draw_z`.
 """
 
 import warnings

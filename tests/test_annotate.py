@@ -14,12 +14,13 @@ import traitlets
 from PIL import Image
 from scipy import ndimage
 
-from dcgan_book import annotate, forgetting, measure, pretrained
-from dcgan_book.annotate import Annotator, Refitting, refit
-from dcgan_book.forgetting import Box, load_boxes, save_boxes
+from dcgan_book import forgetting, measure, pretrained
+from dcgan_book.forgetting.boxes import Box, load_boxes, save_boxes
 from dcgan_book.hooks import ablate, activations_of
+from dcgan_book.latents import draw_z, recalibrate, stream
+from dcgan_book.live import annotate
+from dcgan_book.live.annotate import Annotator, Refitting, refit
 from dcgan_book.models import Generator
-from dcgan_book.training import draw_z, recalibrate, stream
 
 BY_EYE = Path(__file__).parent.parent / "book" / "experiments" / "window-boxes.json"
 BOXED = "3e1c502efd9a0bfed4a00401f06684af195c36ec50bedbb5e0b236d062cfcc83"  # the generator's weights, by their SHA-256

@@ -22,8 +22,8 @@ from dcgan_book.arithmetic import (
     turn,
     with_norm,
 )
-from dcgan_book.measure import Reading
-from dcgan_book.training import draw_z
+from dcgan_book.latents import draw_z
+from dcgan_book.measure.reading import Reading
 
 BOOK = Path(__file__).parent.parent / "book"
 

@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 
-from dcgan_book import classkit
+from dcgan_book.teaching import classkit
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = re.compile(r"live-.+\.js")

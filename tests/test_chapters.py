@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dcgan_book import arithmetic, measure, models, pretrained, training
+from dcgan_book.latents import draw_z
 
 BOOK = Path(__file__).parent.parent / "book"
 COLUMNS = 84  # what fits beside the contents in a window of 1200 pixels, see book.css
@@ -20,7 +21,7 @@ def test_slider_to_picture_takes_a_moment(capsys):
     """What a move in chapter 2's figure asks of the kernel: a room, and the instrument's reading of it."""
     generator, instrument = pretrained.load("rooms").generator, measure.load()
     times = []
-    for z in training.draw_z(30).split(1):
+    for z in draw_z(30).split(1):
         began = time.perf_counter()
         with torch.no_grad():
             instrument.presence(generator(z))
@@ -35,7 +36,7 @@ def test_nine_sums_take_a_moment(capsys):
     """What a move in chapter 5's figure asks of the kernel: the sum, its neighbours, and their images."""
     generator, times = pretrained.load("rooms").generator, []  # as large as that of faces
     random = torch.Generator().manual_seed(0)
-    for sets in training.draw_z(270, generator=random).view(30, 3, 3, 100):
+    for sets in draw_z(270, generator=random).view(30, 3, 3, 100):
         began = time.perf_counter()
         with torch.no_grad():
             generator(arithmetic.neighbours(arithmetic.combine(*sets), generator=random))
@@ -62,7 +63,7 @@ def derived():
 
 def test_the_sums_are_the_packages():
     ours, random = derived_in("05-arithmetic"), torch.Generator().manual_seed(3)
-    sets = training.draw_z(24, generator=random).view(3, 8, 100)
+    sets = draw_z(24, generator=random).view(3, 8, 100)
     assert torch.equal(ours["concept"](sets), arithmetic.concept(sets))
     total = ours["combine"](*sets)
     assert torch.equal(total, arithmetic.combine(*sets))
@@ -83,7 +84,7 @@ def same_weights(derived, network):
 def test_the_networks_are_the_packages(derived, width):
     random = torch.Generator().manual_seed(0)
     generator, discriminator = (models.initialise(network(width), random) for network in (models.Generator, models.Discriminator))
-    z = training.draw_z(6, generator=random)
+    z = draw_z(6, generator=random)
     layers = same_weights(derived["generator_layers"](width), generator)
     images = generator(z)
     assert torch.equal(layers(z[:, :, None, None]), images)
@@ -110,7 +111,7 @@ def test_the_step_is_the_packages(derived, options):
         optimisers = [training.adam(network, 2e-4) for network in networks]
         for _ in range(3):
             real = torch.rand(5, 3, 64, 64, generator=random) * 2 - 1
-            losses = step(*networks, *optimisers, real, training.draw_z(5, generator=random), **options)
+            losses = step(*networks, *optimisers, real, draw_z(5, generator=random), **options)
         trained.append(list(losses.values()) + [weight for network in networks for weight in network.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))
 

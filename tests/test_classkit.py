@@ -12,7 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from dcgan_book import classkit
+from dcgan_book.teaching import classkit
 
 CHAPTERS = classkit.chapters()
 EXERCISE = """(a-place)=

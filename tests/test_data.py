@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from torchvision import datasets, transforms
 
-from dcgan_book import data, faces, rooms
+from dcgan_book.training import data
+from dcgan_book.worlds import faces, rooms
 
 RED, GREEN, BLUE = (220, 30, 30), (30, 200, 30), (30, 30, 220)
 

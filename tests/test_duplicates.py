@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dcgan_book import data, duplicates, rooms, training
-from dcgan_book.duplicates import find, pairs
+from dcgan_book import training
+from dcgan_book.training import data, duplicates
+from dcgan_book.training.duplicates import find, pairs
+from dcgan_book.worlds import rooms
 
 
 @pytest.fixture(scope="module")

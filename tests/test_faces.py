@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from dcgan_book import faces, world
+from dcgan_book.worlds import canvas as world
+from dcgan_book.worlds import faces
 
 MAGENTA = (255, 0, 255)
 MIRRORED = {"left": "right", "right": "left", "fringe": "fringe"}

@@ -36,8 +36,8 @@ from dcgan_book.features import (
     top_patches,
 )
 from dcgan_book.hooks import activations_of
+from dcgan_book.latents import stream, to_batch
 from dcgan_book.models import Discriminator, initialise
-from dcgan_book.training import stream, to_batch
 
 
 class Staged(nn.Module):

@@ -13,12 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score, roc_auc_score
 from sklearn.model_selection import KFold, cross_val_predict
 
-from dcgan_book import effects, forgetting, measure, pretrained
-from dcgan_book.forgetting import Box, Examples
+from dcgan_book import forgetting, measure, pretrained
+from dcgan_book.forgetting import effects
+from dcgan_book.forgetting.boxes import Box
+from dcgan_book.forgetting.rankings import Examples
 from dcgan_book.hooks import ablate, activations_of, batch_statistics
+from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.models import Discriminator, Generator, initialise
-from dcgan_book.rooms import LABELS
-from dcgan_book.training import draw_z, recalibrate, stream
+from dcgan_book.worlds.rooms import LABELS
 
 WINDOW, BED, WALL = (LABELS.index(name) for name in ("window", "bed", "wall"))
 PLANTED = 5  # the unit of 8x8 that draws windows, all alone

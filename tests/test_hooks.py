@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from dcgan_book.hooks import ablate, activations_of, batch_statistics, retain
+from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.models import Discriminator, Generator, initialise
-from dcgan_book.training import draw_z, recalibrate, stream
 
 STAGES = ["4x4", "8x8", "16x16", "32x32"]
 

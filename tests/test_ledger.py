@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dcgan_book import ledger
+from dcgan_book.teaching import ledger
 
 BOOK = Path(__file__).parent.parent / "book"
 ROW = ledger.Row(

@@ -18,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from dcgan_book import arithmetic, features, figures, live, pretrained, rooms, walking
+from dcgan_book import arithmetic, features, figures, live, pretrained, walking
 from dcgan_book.arithmetic import combine
 from dcgan_book.hooks import ablate, activations_of
+from dcgan_book.latents import draw_z, recalibrate, to_batch
 from dcgan_book.models import Discriminator, Generator
-from dcgan_book.training import draw_z, recalibrate, to_batch
+from dcgan_book.worlds import rooms
 
 ROOT = Path(__file__).parent.parent
 MODULE = live.script()

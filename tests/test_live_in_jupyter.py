@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from dcgan_book.hooks import ablate
+from dcgan_book.latents import recalibrate
 from dcgan_book.models import Generator
-from dcgan_book.training import recalibrate
 
 FIGURE = [
     """import torch

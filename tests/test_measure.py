@@ -13,10 +13,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy import linalg, stats
 
-from dcgan_book import arithmetic, damage, faces, instruments, measure, rooms, segmenter
-from dcgan_book.measure import MeasureError
+from dcgan_book import arithmetic, measure
+from dcgan_book.latents import recalibrate, to_batch
+from dcgan_book.measure import network as segmenter
+from dcgan_book.measure.learning import damage, instruments
+from dcgan_book.measure.reading import MeasureError
 from dcgan_book.models import Generator, initialise
-from dcgan_book.training import recalibrate, to_batch
+from dcgan_book.worlds import faces, rooms
 
 FRESH = 5_000_000  # rooms that neither training nor the card's test has seen
 BARS = {"bed": 0.99, "window": 0.99, "lamp": 0.97, "tv": 0.97, "door": 0.97}
@@ -351,7 +354,7 @@ def test_what_is_no_face_is_none(face_instrument, portraits):
 def test_the_face_card_says_what_was_measured(face_instrument):
     folder, card = measure.FOLDERS["faces"], face_instrument.card
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
-    assert card["command"] == "python -m dcgan_book.instruments --world faces"
+    assert card["command"] == "python -m dcgan_book.measure.learning --world faces"
     assert card["data"] == {"name": "faces", "version": faces.VERSION, "images": 20_000, "first_seed": 2_000_000}
     scores = card["scores"]["faces"]
     assert min(scores["presence"][name]["accuracy"]["value"] for name in ("glasses", "beard")) >= 0.98
@@ -404,7 +407,7 @@ def test_the_whole_is_learned_apart(tmp_path, same_precision):
                                 device="cpu", progress=False)  # fmt: skip
     loaded = measure.load(tmp_path)
     assert loaded.schema is segmenter.FACES and loaded.card == trained.card
-    assert loaded.card["command"] == "python -m dcgan_book.instruments --world faces --faces 24 --steps 2 --batch 8"
+    assert loaded.card["command"] == "python -m dcgan_book.measure.learning --world faces --faces 24 --steps 2 --batch 8"
     read = loaded.read(pairs(5).images)
     assert set(read.presence) == {*faces.OBJECTS, "face"} and read.labels.max() < len(faces.LABELS)
     assert set(segmenter.FACES.scalars + segmenter.FACES.hues) < set(read.factors) and "night" not in read.factors
@@ -526,7 +529,7 @@ def test_the_shipped_card_says_what_was_measured(instrument):
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
     assert {path.name for path in folder.iterdir()} == {"card.json", "instrument.safetensors"}
     card = instrument.card
-    assert card["data"]["version"] == rooms.VERSION and card["command"].startswith("python -m dcgan_book.instruments")
+    assert card["data"]["version"] == rooms.VERSION and card["command"].startswith("python -m dcgan_book.measure.learning")
     first, last = card["data"]["first_seed"], card["data"]["first_seed"] + card["data"]["images"]
     for start, count in card["held_out"].values():
         assert start + count <= first or start >= last
@@ -653,7 +656,7 @@ def test_what_is_trained_is_what_loads(tmp_path, same_precision):
 
 
 def test_faults_are_one_line(tmp_path):
-    with pytest.raises(MeasureError, match="python -m dcgan_book.instruments makes one"):
+    with pytest.raises(MeasureError, match="python -m dcgan_book.measure.learning makes one"):
         measure.load(tmp_path)
     with pytest.raises(MeasureError, match="leave out --resume"):
         small(tmp_path, resume=True)

@@ -10,9 +10,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from dcgan_book import ledger, pretrained, training
+from dcgan_book import pretrained, training
 from dcgan_book.pretrained import PretrainedError
-from dcgan_book.training import TrainConfig
+from dcgan_book.teaching import ledger
+from dcgan_book.training.recipe import TrainConfig
 
 BOOK = Path(__file__).parent.parent / "book"
 CHAPTERS = sorted(path.stem for path in BOOK.glob("0*.ipynb"))

@@ -21,9 +21,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from dcgan_book import pretrained, training
+from dcgan_book.latents import draw_z, recalibrate
 from dcgan_book.models import Discriminator, Generator, _flat_names
 from dcgan_book.pretrained import PretrainedError, load
-from dcgan_book.training import TrainConfig, TrainingError
+from dcgan_book.training.recipe import TrainConfig, TrainingError
 
 TINY = TrainConfig(
     data="rooms:24", steps=12, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1, sheet_every=5
@@ -89,7 +90,7 @@ def card_of(folder):
 
 
 def latents(made, n=20):
-    return training.draw_z(n, made.config.z_dim, made.config.prior, torch.Generator().manual_seed(1))
+    return draw_z(n, made.config.z_dim, made.config.prior, torch.Generator().manual_seed(1))
 
 
 def one_line(error):
@@ -122,7 +123,7 @@ def test_the_networks_are_those_trained_within_the_error_of_fp16(made):
     state = checkpoint["ema" if made.config.ema else "generator"]
     generator = Generator.from_state_dict(state)
     discriminator = Discriminator.from_state_dict(checkpoint["discriminator"])
-    training.recalibrate(generator, made.config.prior, pretrained.RECALIBRATION, made.config.seed)
+    recalibrate(generator, made.config.prior, pretrained.RECALIBRATION, made.config.seed)
     found = load(made.name)
     for trained, stored in ((generator, found.generator), (discriminator.eval(), found.discriminator)):
         for name, weight in trained.named_parameters():
@@ -531,7 +532,7 @@ def index(tmp_path, monkeypatch):
     """A package index that pip asks in vain or finds a small wheel in, `index.wheel`; `index.asked` are its commands."""
     monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)
-    network = training.recalibrate(Generator(4, 8), "normal", 64)
+    network = recalibrate(Generator(4, 8), "normal", 64)
     names = {f"main.{i}": name for i, name in enumerate(_flat_names(network))}
     state = {f"{number}.{key}": network.state_dict()[f"{name}.{key}"]
              for number, name in names.items() for key in ("weight", "bias", "running_mean", "running_var")
@@ -562,7 +563,7 @@ def test_digiface_is_fetched_once_and_is_the_network_of_its_file(index, tmp_path
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["digiface.pt"]
     index.failure = "no network"
     for again in (load("digiface"), load("digiface", fetch=False)):
-        z = training.draw_z(5, 8, "normal", torch.Generator().manual_seed(1))
+        z = draw_z(5, 8, "normal", torch.Generator().manual_seed(1))
         assert torch.equal(again.generator(z), first.generator(z))
         torch.testing.assert_close(again.generator(z), index.network(z))
     assert len(index.asked) == 1
@@ -611,5 +612,5 @@ def test_shipped_weights_are_whole_and_small(folder):
     assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= 15e6
     assert len(found.film) == len(found.card["film"]["steps"])
     assert 0 <= found.card["steps"] - found.log[-1]["step"] < training.LOG_EVERY  # a run may be stopped at any step
-    images = found.generator(training.draw_z(8, found.card["z_dim"], found.card["prior"]))
+    images = found.generator(draw_z(8, found.card["z_dim"], found.card["prior"]))
     assert images.isfinite().all() and images.std(0).mean() > 0.1, "no two samples are alike"

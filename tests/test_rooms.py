@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from dcgan_book import rooms, world
+from dcgan_book.worlds import canvas as world
+from dcgan_book.worlds import rooms
 
 MAGENTA = (255, 0, 255)
 

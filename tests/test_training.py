@@ -25,9 +25,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from dcgan_book import data, pretrained, training, winograd
+from dcgan_book import pretrained, training, winograd
+from dcgan_book.latents import PRIORS, draw_z, recalibrate, stream, to_batch
 from dcgan_book.models import Discriminator, Generator, initialise
-from dcgan_book.training import TrainConfig, TrainingError
+from dcgan_book.training import data
+from dcgan_book.training.recipe import TrainConfig, TrainingError
 
 TINY = TrainConfig(
     data="rooms:24", steps=12, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1, checkpoint_every=5
@@ -109,7 +111,7 @@ def test_a_step_is_that_of_the_plain_loop():
     random = torch.Generator().manual_seed(1)
     for _ in range(3):
         real = torch.rand(6, 3, 64, 64, generator=random).double() * 2 - 1
-        z = training.draw_z(6, 8, generator=random).double()
+        z = draw_z(6, 8, generator=random).double()
         losses = training.gan_step(*ours, *adams, real, z)
 
         (generator, discriminator), (adam_g, adam_d) = plain, plain_adams
@@ -144,7 +146,7 @@ def test_the_plain_step_of_the_benchmark_trains_the_same():
         adams = [torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in networks]
         random = torch.Generator().manual_seed(1)
         real = torch.rand(6, 3, 64, 64, generator=random) * 2 - 1
-        step(*networks, *adams, real, training.draw_z(6, 8, generator=random))
+        step(*networks, *adams, real, draw_z(6, 8, generator=random))
         results.append(weights(networks[0]) + weights(networks[1]))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
@@ -153,7 +155,7 @@ def test_the_plain_step_of_the_benchmark_trains_the_same():
 def test_each_network_learns_from_its_own_loss_alone():
     generator, discriminator = pair()
     optimisers = [torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)]
-    real, z = torch.rand(6, 3, 64, 64) * 2 - 1, training.draw_z(6, 8)
+    real, z = torch.rand(6, 3, 64, 64) * 2 - 1, draw_z(6, 8)
     training.gan_step(generator, discriminator, *optimisers, real, z)
     found = [[weight.grad for weight in network.parameters()] for network in (generator, discriminator)]
     assert all(weight.requires_grad for weight in discriminator.parameters())
@@ -168,7 +170,7 @@ def test_each_network_learns_from_its_own_loss_alone():
 def test_smoothing_is_one_sided_and_see_stands_before_d():
     generator, discriminator = pair()
     optimisers = [torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)]
-    real, z = torch.rand(6, 3, 64, 64) * 2 - 1, training.draw_z(6, 8)
+    real, z = torch.rand(6, 3, 64, 64) * 2 - 1, draw_z(6, 8)
     seen, shown = [], []
     discriminator.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].detach()))
 
@@ -192,16 +194,16 @@ def test_smoothing_is_one_sided_and_see_stands_before_d():
 
 
 @pytest.mark.parametrize("z_dim", [1, 7, 100])
-@pytest.mark.parametrize("prior", training.PRIORS)
+@pytest.mark.parametrize("prior", PRIORS)
 def test_the_first_of_many_z_are_those_of_a_smaller_draw(prior, z_dim):
-    many = training.draw_z(50, z_dim, prior, torch.Generator().manual_seed(3))
+    many = draw_z(50, z_dim, prior, torch.Generator().manual_seed(3))
     assert many.shape == (50, z_dim)
     for n in (1, 3, 17, 49):
-        assert torch.equal(training.draw_z(n, z_dim, prior, torch.Generator().manual_seed(3)), many[:n])
+        assert torch.equal(draw_z(n, z_dim, prior, torch.Generator().manual_seed(3)), many[:n])
 
 
 def test_priors():
-    uniform, normal = (training.draw_z(1000, 100, prior, torch.Generator().manual_seed(0)) for prior in training.PRIORS)
+    uniform, normal = (draw_z(1000, 100, prior, torch.Generator().manual_seed(0)) for prior in PRIORS)
     assert -1 <= uniform.min() < -0.999 and 0.999 < uniform.max() < 1
     for z, spread in ((uniform, 3**-0.5), (normal, 1)):
         assert abs(z.mean()) < 0.01 and abs(z.std() - spread) < 0.01
@@ -237,7 +239,7 @@ def test_batches_of_millions_of_images_take_little_memory(tmp_path):
 def test_a_batch_is_in_the_papers_range():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     pixels[0, 0, 0] = (0, 255, 51)
-    batch = training.to_batch(pixels)
+    batch = to_batch(pixels)
     assert batch.shape == (3, 3, 64, 64) and batch.dtype == torch.float32
     assert batch.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(batch[0, :, 0, 0], torch.tensor([-1.0, 1.0, -0.6]))
@@ -250,7 +252,7 @@ def test_recalibrated_statistics_are_those_of_the_z():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.fill_(5)
     before = weights(generator)
-    assert training.recalibrate(generator, count=96, seed=3, batch=32) is generator
+    assert recalibrate(generator, count=96, seed=3, batch=32) is generator
     assert not generator.training and all(map(torch.equal, weights(generator), before))
 
     inputs = {}
@@ -258,11 +260,11 @@ def test_recalibrated_statistics_are_those_of_the_z():
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.momentum == 0.1
             layer.register_forward_pre_hook(lambda layer, given: inputs.setdefault(layer, []).append(given[0]))
-    random = training.stream(3, "recalibration")
+    random = stream(3, "recalibration")
     twin = copy.deepcopy(generator).train()  # the hooks are copied with it
     with torch.no_grad():
         for _ in range(3):
-            twin(training.draw_z(32, 8, "uniform", random))
+            twin(draw_z(32, 8, "uniform", random))
     assert len(inputs) == 4
     for layer, of_the_twin in zip(generator.modules(), twin.modules(), strict=True):
         if not isinstance(layer, nn.BatchNorm2d):
@@ -317,7 +319,7 @@ def test_off_a_remedy_does_nothing(images, monkeypatch):
     assert smoothing == 0 and see(real) is real and trained.ema is None
     assert z.shape == (4, 8) and z.abs().max() <= 1
     first = np.sort(training.batch_indices(24, 4, 0, 0))
-    assert torch.equal(real, training.to_batch(images[first]))
+    assert torch.equal(real, to_batch(images[first]))
 
 
 def test_instance_noise_changes_only_what_d_sees(images, monkeypatch):
@@ -366,8 +368,8 @@ def test_the_moving_average_is_its_formula(images):
         assert not torch.equal(found, live)
     assert all(weight.is_leaf and not weight.requires_grad for weight in trained.ema.parameters())
 
-    twin = training.recalibrate(copy.deepcopy(trained.ema), count=128)
-    z = training.draw_z(64, 8, generator=training.stream(0, "fixed z"))
+    twin = recalibrate(copy.deepcopy(trained.ema), count=128)
+    z = draw_z(64, 8, generator=stream(0, "fixed z"))
     torch.testing.assert_close(trained.samples, twin(z).detach())
 
 
@@ -865,7 +867,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, fault, says):
 
 
 def test_the_last_good_checkpoint_outlives_a_bad_loss(images, tmp_path, monkeypatch):
-    to_batch, batches = training.to_batch, []
+    to_batch, batches = to_batch, []
 
     def spoiled(pixels):
         batches.append(to_batch(pixels))
@@ -1024,7 +1026,7 @@ def test_watching_a_step_changes_nothing_in_it():
         networks, random = pair(), torch.Generator().manual_seed(1)
         adams = [training.adam(network, 2e-4) for network in networks]
         for _ in range(2):
-            losses = step(*networks, *adams, torch.rand(6, 3, 64, 64, generator=random), training.draw_z(6, 8, generator=random))
+            losses = step(*networks, *adams, torch.rand(6, 3, 64, 64, generator=random), draw_z(6, 8, generator=random))
         results.append([weights(network) for network in networks] + [losses])
         assert not any(adam._optimizer_step_pre_hooks or adam._optimizer_step_post_hooks for adam in adams)
     assert same(*results) and min(parts.values()) > 0
@@ -1066,7 +1068,7 @@ def test_networks_compute_as_before_after_any_precision(monkeypatch, precision):
     monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
     networks = [network.eval() for network in pair()]
     kinds = [type(layer) for network in networks for layer in network.modules()]
-    z = training.draw_z(2, 8, generator=torch.Generator().manual_seed(0))
+    z = draw_z(2, 8, generator=torch.Generator().manual_seed(0))
     before = networks[1](networks[0](z))
     with training.computing(precision, torch.device("cpu"), *networks) as context:
         with context:

@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import normalize
 
 from dcgan_book import walking
+from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.models import Generator, initialise
-from dcgan_book.training import draw_z, recalibrate, stream
 
 
 def latents(n, prior="uniform", seed=0):

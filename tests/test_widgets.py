@@ -17,9 +17,10 @@ import traitlets
 from nbclient import NotebookClient
 from PIL import Image
 
-from dcgan_book import figures, training, widgets
-from dcgan_book.training import TrainConfig, TrainingError
-from dcgan_book.widgets import LiveTraining, show
+from dcgan_book import figures, training
+from dcgan_book.live import widgets
+from dcgan_book.live.widgets import LiveTraining, show
+from dcgan_book.training.recipe import TrainConfig, TrainingError
 
 TINY = TrainConfig(steps=7, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1)
 ENDLESS = replace(TINY, steps=1_000_000)

@@ -19,8 +19,9 @@ import torch
 from safetensors.torch import load_file
 from shared import refuse_own_weights
 
-from dcgan_book import arithmetic, faces, measure, models, pretrained, training, walking
-from dcgan_book.training import stream
+from dcgan_book import arithmetic, measure, models, pretrained, walking
+from dcgan_book.latents import draw_z, stream
+from dcgan_book.worlds import faces
 
 HERE = Path(__file__).parent
 POOL = 2000
@@ -63,7 +64,7 @@ class World:
     def __init__(self, generator, prior, instrument, whole):
         self.generator, self.prior, self.whole = generator, prior, whole
         self.instrument = measure.load(instrument)
-        self.latents = training.draw_z(POOL, self.generator.z_dim, self.prior, stream(0, "pool of chapter 5"))
+        self.latents = draw_z(POOL, self.generator.z_dim, self.prior, stream(0, "pool of chapter 5"))
         self.images = self.draw(self.latents)
         self.reading = self.instrument.read(self.images)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import young
 from shared import refuse_own_weights
 
-from dcgan_book import measure, pretrained, rooms, training
+from dcgan_book import measure, pretrained, training
 from dcgan_book.cache import atomic_write
+from dcgan_book.worlds import rooms
 
 STEPS = 2000
 SAMPLES = 5000

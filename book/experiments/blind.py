@@ -15,7 +15,7 @@ from exemplars import load
 from PIL import Image
 
 from dcgan_book import arithmetic, figures, pretrained
-from dcgan_book.training import stream
+from dcgan_book.latents import stream
 
 HERE = Path(__file__).parent
 EACH = 30

@@ -14,7 +14,7 @@ from shared import refuse_own_weights
 
 from dcgan_book import figures, forgetting, pretrained
 from dcgan_book.hooks import ablate, activations_of
-from dcgan_book.training import draw_z, stream
+from dcgan_book.latents import draw_z, stream
 
 HERE = Path(__file__).parent
 STAGE = "8x8"

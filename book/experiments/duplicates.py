@@ -21,7 +21,9 @@ import torch
 from joblib import Parallel, delayed
 from PIL import Image
 
-from dcgan_book import duplicates, measure, rooms
+from dcgan_book import measure
+from dcgan_book.training import duplicates
+from dcgan_book.worlds import rooms
 
 N, SHARE = 20_000, 0.02
 SEEDS = {"choose": 3_000_000, "judge": 3_100_000}

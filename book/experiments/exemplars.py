@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from dcgan_book import figures, pretrained, training
+from dcgan_book import figures, pretrained
+from dcgan_book.latents import draw_z
 
 HERE = Path(__file__).parent
 
 
 def latents(seeds):
     """The latents of seeds, (n, 100)."""
-    return torch.cat([training.draw_z(1, prior="normal", generator=torch.Generator().manual_seed(s)) for s in seeds])
+    return torch.cat([draw_z(1, prior="normal", generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
 def load():

@@ -16,10 +16,12 @@ from pathlib import Path
 import torch
 from shared import refuse_own_weights, rounded
 
-from dcgan_book import effects, forgetting, measure, pretrained, rooms
+from dcgan_book import forgetting, measure, pretrained
 from dcgan_book.cache import atomic_write
+from dcgan_book.forgetting import effects
 from dcgan_book.hooks import ablate, activations_of, batch_statistics
-from dcgan_book.training import draw_z, stream
+from dcgan_book.latents import draw_z, stream
+from dcgan_book.worlds import rooms
 
 HERE = Path(__file__).parent
 OUT = HERE / "forgetting.json"

@@ -11,16 +11,18 @@ import torch
 from safetensors.torch import save_file
 from tqdm.auto import trange
 
-from dcgan_book import rooms, training
+from dcgan_book import training
+from dcgan_book.latents import stream, to_batch
 from dcgan_book.models import Generator, initialise
+from dcgan_book.worlds import rooms
 
 ROOMS = 100
 STEPS, RATE = 1500, 2e-3
 
 
 def main():
-    known = training.to_batch(rooms.dataset(ROOMS).images)
-    generator = initialise(Generator(width=24, z_dim=ROOMS), training.stream(0, "memoriser")).train()
+    known = to_batch(rooms.dataset(ROOMS).images)
+    generator = initialise(Generator(width=24, z_dim=ROOMS), stream(0, "memoriser")).train()
     optimiser = training.adam(generator, RATE, beta1=0.9)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, STEPS)
     bar = trange(STEPS)

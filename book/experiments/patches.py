@@ -11,7 +11,8 @@ from pathlib import Path
 
 from shared import refuse_own_weights
 
-from dcgan_book import features, pretrained, rooms
+from dcgan_book import features, pretrained
+from dcgan_book.worlds import rooms
 
 FOLDER = Path(__file__).parent
 POOL, UNITS, PATCHES, STAGE = 10_000, 6, 6, "4x4"

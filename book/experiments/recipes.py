@@ -13,10 +13,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from dcgan_book import figures, rooms, training
-from dcgan_book.measure import frechet
+from dcgan_book import figures, training
+from dcgan_book.latents import draw_z, recalibrate, stream, to_batch
+from dcgan_book.measure.distances import frechet
 from dcgan_book.models import Discriminator, Generator, initialise
-from dcgan_book.training import cross_entropy, gan_step
+from dcgan_book.training.recipe import cross_entropy, gan_step
+from dcgan_book.worlds import rooms
 
 FOLDER = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -36,7 +38,7 @@ SAMPLES = 2000
 
 def main():
     training_rooms = rooms.dataset(20_000).images
-    held_out = thumbnails(training.to_batch(rooms.dataset(2 * SAMPLES, seed=1_000_000).images))
+    held_out = thumbnails(to_batch(rooms.dataset(2 * SAMPLES, seed=1_000_000).images))
     floor = frechet(held_out[:SAMPLES], held_out[SAMPLES:])
     wanted = [(f"{slug}-{seed}", slug, seed) for seed in SEEDS for slug in RECIPES] + [(G_TWICE, G_TWICE, 0)]
     for file, slug, seed in wanted:
@@ -46,12 +48,12 @@ def main():
             config = training.TrainConfig(**BASE | changes, seed=seed)
             with mock.patch.object(training, "gan_step", g_twice if slug == G_TWICE else gan_step):
                 run = training.train(config, training_rooms, models=faulty(config) if slug == "batchnorm" else None)
-            random = training.stream(seed, "judged")
-            z = training.draw_z(SAMPLES, config.z_dim, config.prior, random)
+            random = stream(seed, "judged")
+            z = draw_z(SAMPLES, config.z_dim, config.prior, random)
             result = {"name": name, "seed": seed, "config": BASE | changes, "floor": floor}
             tiles = []
             for which, generator in (("live", run.generator), ("average", run.ema)):
-                training.recalibrate(generator, config.prior, seed=seed)
+                recalibrate(generator, config.prior, seed=seed)
                 with torch.no_grad():
                     images = torch.cat([generator(part) for part in z.split(200)])
                 result[f"distance_{which}"] = frechet(thumbnails(images), held_out[:SAMPLES])
@@ -74,7 +76,7 @@ def g_twice(generator, discriminator, optimiser_g, optimiser_d, real, z, *how):
 
 def faulty(config):
     """The networks of a seed with a well-known bug: BatchNorm's scales drawn around 0, as convolutions are."""
-    random = training.stream(config.seed, "weights")
+    random = stream(config.seed, "weights")
     networks = initialise(Generator(config.width), random), initialise(Discriminator(config.width), random)
     for network in networks:
         for layer in network.modules():

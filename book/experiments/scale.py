@@ -20,8 +20,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dcgan_book import data, rooms, training
-from dcgan_book.training import TrainConfig
+from dcgan_book import training
+from dcgan_book.latents import draw_z, to_batch
+from dcgan_book.training import data
+from dcgan_book.training.recipe import TrainConfig
+from dcgan_book.worlds import rooms
 
 PHOTOS, PHOTO_SIDE = 1000, 256
 LSUN = 3_033_042  # bedrooms
@@ -81,9 +84,9 @@ def curves(images, seed, ours=None):
     step, losses = training.gan_step if ours else training.plain_step, []
     with training.computing(ours or "fp32", torch.device("cpu"), *networks) as autocast:
         for i in range(CURVES["steps"]):
-            real = training.to_batch(images[training.batch_indices(len(images), config.batch, i, seed)])
+            real = to_batch(images[training.batch_indices(len(images), config.batch, i, seed)])
             real = real if ours else real.contiguous(memory_format=layout)
-            z = training.draw_z(config.batch, generator=state["random"])
+            z = draw_z(config.batch, generator=state["random"])
             with autocast:
                 loss = step(*networks, *optimisers, real, z)
             losses.append([loss["d_loss"].item(), loss["g_loss"].item()])

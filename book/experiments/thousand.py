@@ -14,8 +14,10 @@ from shared import refuse_own_weights
 from torch import nn
 from tqdm.auto import trange
 
-from dcgan_book import features, measure, pretrained, rooms, training
+from dcgan_book import features, measure, pretrained, training
+from dcgan_book.latents import stream, to_batch
 from dcgan_book.models import Discriminator, initialise
+from dcgan_book.worlds import rooms
 
 FOLDER = Path(__file__).parent
 LABELLED, KEPT, TESTED, SEED = 1000, 200, 1000, 3_300_000
@@ -56,7 +58,7 @@ def judged(said, labels):
 
 def supervised(images, labels, rate, seed=0):
     """D with an output for each answer, learning from all but the last `KEPT` rooms: its best epoch's network."""
-    random = training.stream(seed, "supervised")
+    random = stream(seed, "supervised")
     network = initialise(Discriminator(), random)
     network.stages["1x1"] = nn.Sequential(nn.Conv2d(8 * network.width, len(OBJECTS) + 3, 4))
     initialise(network.stages["1x1"], random)
@@ -121,7 +123,7 @@ def linear(discriminator, images, known, asked):
 def main():
     refuse_own_weights()
     data = rooms.dataset(LABELLED + TESTED, seed=SEED)
-    images, labels = training.to_batch(data.images), targets(data)
+    images, labels = to_batch(data.images), targets(data)
     known, asked = ({name: v[rows] for name, v in labels.items()} for rows in (slice(LABELLED), slice(LABELLED, None)))
     result = linear(pretrained.load("rooms").discriminator, images, known, asked)
     save(result, [supervised(images[:LABELLED], known, rate) for rate in RATES], images, asked)

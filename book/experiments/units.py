@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from shared import refuse_own_weights
 from tqdm.auto import tqdm
 
-from dcgan_book import features, measure, pretrained, rooms, training
+from dcgan_book import features, measure, pretrained
 from dcgan_book.hooks import activations_of
+from dcgan_book.latents import stream, to_batch
+from dcgan_book.worlds import rooms
 
 FOLDER = Path(__file__).parent
 STAGE = "4x4"
@@ -149,7 +151,7 @@ class Truth:
 
     def __init__(self):
         data = rooms.dataset(ROOMS, seed=SEED)
-        self.images = training.to_batch(data.images)
+        self.images = to_batch(data.images)
         self.shares = {name: features.covered(data.mask(name)) for name in rooms.OBJECTS}
         self.others = {name: torch.stack([self.shares[o] for o in self.shares if o != name]).amax(0) >= LEAST
                        for name in self.shares}  # fmt: skip
@@ -158,7 +160,7 @@ class Truth:
 
 def examine(truth, name, seed, maps, network=None, places=None):
     """All that is asked of one network's maps; with `network` also its guided images, see `lift_tables`."""
-    random = training.stream(seed, f"resampled {name}")
+    random = stream(seed, f"resampled {name}")
     entry = {"name": name, "seed": seed} | selectivities(maps, truth.shares, truth.others, random)
     if network is not None:
         entry["patches"] = purity(maps, truth.shares)

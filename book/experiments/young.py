@@ -14,11 +14,13 @@ from pathlib import Path
 import torch
 from shared import rounded
 
-from dcgan_book import effects, forgetting, measure, pretrained, rooms, training
+from dcgan_book import forgetting, measure, pretrained, training
 from dcgan_book.cache import atomic_write
+from dcgan_book.forgetting import effects
 from dcgan_book.hooks import activations_of
+from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.models import Generator
-from dcgan_book.training import draw_z, stream
+from dcgan_book.worlds import rooms
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "young"
@@ -95,7 +97,7 @@ def main():
         checkpoint = trained(steps)
         for name, part in (("live", "generator"), ("average", "ema")):
             generator = Generator.from_state_dict(checkpoint[part])
-            training.recalibrate(generator, checkpoint["config"]["prior"], pretrained.RECALIBRATION)
+            recalibrate(generator, checkpoint["config"]["prior"], pretrained.RECALIBRATION)
             generator.eval().requires_grad_(False)
             generator.register_forward_hook(lambda _network, _inputs, images: images.float())
             with torch.autocast("cpu", torch.bfloat16):

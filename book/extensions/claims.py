@@ -12,7 +12,8 @@ from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from dcgan_book import figures, ledger
+from dcgan_book import figures
+from dcgan_book.teaching import ledger
 
 SIGNS = dict(zip(ledger.VERDICTS, "●◐○–", strict=True))
 

@@ -15,8 +15,8 @@ from math import sqrt
 
 import numpy as np
 
-from dcgan_book import world
-from dcgan_book.world import CIRCLE, SCALE, SIZE, dim, hsv, mix
+from dcgan_book.worlds import canvas as world
+from dcgan_book.worlds.canvas import CIRCLE, SCALE, SIZE, dim, hsv, mix
 
 VERSION = 1  # part of the cache's name: raise it whenever a seed's bytes change
 SURFACES = ("background", "clothes")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from dcgan_book.hooks import ablate
-from dcgan_book.measure import bootstrap, paired, wilson
-from dcgan_book.rooms import LABELS
+from dcgan_book.measure.intervals import bootstrap, paired, wilson
+from dcgan_book.worlds.rooms import LABELS
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from dcgan_book import faces, rooms
 from dcgan_book.cache import atomic_write, cache_dir
-from dcgan_book.world import SIZE
+from dcgan_book.worlds import faces, rooms
+from dcgan_book.worlds.canvas import SIZE
 
 VERSION = 1  # part of the cache's name: raise it whenever the same file would give other bytes
 WORLDS = {"rooms": rooms, "faces": faces}

@@ -1,4 +1,4 @@
-"""Live figures of the rendered book: the generator itself runs in the reader's browser (`live.js`).
+"""Live figures of the rendered book: the generator itself runs in the reader's browser (`engine.js`).
 
 `film`, `walk`, `units`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget,
 whose state Python reads and sets; on a page of the book it is an HTML element with the same state, and needs no kernel.
@@ -7,11 +7,9 @@ book is built.
 """
 
 import base64
-import hashlib
 import html
 import io
 import json
-import zlib
 from pathlib import Path
 
 import anywidget
@@ -19,23 +17,25 @@ import numpy as np
 import torch
 import traitlets
 from PIL import Image
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dcgan_book import figures, rooms, walking
+from dcgan_book import figures, walking
 from dcgan_book.hooks import ablate, activations_of
-from dcgan_book.training import draw_z, to_batch
+from dcgan_book.latents import draw_z, to_batch
+from dcgan_book.live.weights import pack, weights_name
+from dcgan_book.worlds import rooms
 
-LANES = 8  # output channels that live.js computes at once
-RUN = 4  # input numbers that it takes at once
-BITS = {"4x4": 8, "8x8": 8, "16x16": 10, "32x32": 12, "64x64": 12}  # late stages have few weights, and errors that show
 LOG_POINTS = 250  # of a loss curve, at most
+
+
 DIGITS = 4  # decimals of a latent in a figure
+
+
 HERE = Path(__file__).parent
 
 
 def script():
-    """live.js with the chapters' figures, the files of `views`, in their place: one module."""
-    source, *views = (path.read_text(encoding="utf-8") for path in (HERE / "live.js", *sorted(HERE.glob("views/*.js"))))
+    """engine.js with the chapters' figures, the files of `views`, in their place: one module."""
+    source, *views = (path.read_text(encoding="utf-8") for path in (HERE / "engine.js", *sorted(HERE.glob("views/*.js"))))
     return source.replace("/* views */", "\n".join(views))
 
 
@@ -80,7 +80,7 @@ class LiveFigure(anywidget.AnyWidget):
         self.on_msg(lambda _widget, message, _buffers: self._send_weights() if message == "weights" else None)
 
     def html(self):
-        """The figure on a page: its static picture and its state, which live.js brings to life."""
+        """The figure on a page: its static picture and its state, which engine.js brings to life."""
         names = ("view", "label", "weights", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at",
                  "trays", "norm", "amounts", "chosen", "unit")  # fmt: skip
         state = html.escape(json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":")))
@@ -252,89 +252,8 @@ def edit(stage, units, value=0.0, region=None):
     return entry
 
 
-def fold(generator):
-    """The generator's convolutions with BatchNorm folded in: one (weight, bias) for each stage.
-
-    Weights are (inputs, outputs, k, k), as a transposed convolution has them. Raises ValueError in training mode,
-    where BatchNorm has no fixed statistics to fold.
-    """
-    if generator.training:
-        raise ValueError("in training mode BatchNorm follows each batch; call .eval() before the weights are folded")
-    folded = []
-    for stage in generator.stages.values():
-        convolution, *others = stage
-        if any(isinstance(layer, torch.nn.BatchNorm2d) for layer in others):
-            convolution = fuse_conv_bn_eval(convolution, others[0], transpose=True)
-        bias = torch.zeros(convolution.out_channels) if convolution.bias is None else convolution.bias
-        folded.append((convolution.weight.detach().float().cpu(), bias.detach().float().cpu()))
-    return folded
-
-
-def pack(generator):
-    """A generator as live.js takes it: a header (a dict), and zlib's bytes of float32 scales and biases, then weights.
-
-    Weights are integers of `BITS` bits (int8 or int16), in units of their output channel's scale, in the order in
-    which live.js reads them: stage, parity of the output's row and column, block of eight output channels, window,
-    input channel, output channel. Raises ValueError as `fold` does.
-    """
-    header, vectors, integers = [], [], []
-    for (name, stage), (weight, bias) in zip(generator.stages.items(), fold(generator), strict=True):
-        convolution = stage[0]
-        first = name == "4x4"
-        step, padding = (4, 0) if first else (convolution.stride[0], convolution.padding[0])
-        inputs, outputs = _up(weight.shape[0], RUN if first else LANES), _up(weight.shape[1], LANES)
-        bits = BITS[name]
-        scale = weight.abs().amax((0, 2, 3)).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
-        rounded = (weight / scale[:, None, None]).round().numpy()
-        padded = np.zeros((inputs, outputs, *weight.shape[2:]), "<i1" if bits == 8 else "<i2")  # filled up with zeros
-        padded[: weight.shape[0], : weight.shape[1]] = rounded
-        taps = [_taps(parity, step, padding, weight.shape[-1]) for parity in range(step)]
-        blocks = []
-        for _, down in taps:
-            for _, right in taps:
-                window = padded[:, :, down][:, :, :, right].transpose(2, 3, 0, 1)  # row, column, input, output
-                window = window.reshape(*window.shape[:3], outputs // LANES, LANES)
-                blocks.append(window.transpose(3, 0, 1, 2, 4).tobytes())
-        integers.extend(blocks)
-        for vector in (scale, bias):
-            vectors.append(np.pad(vector.numpy(), (0, outputs - len(vector))).astype("<f4"))
-        header.append({
-            "name": name, "inputs": inputs, "outputs": outputs, "channels": weight.shape[1], "step": step,
-            "windows": [[start, len(kernel)] for start, kernel in taps],
-            "count": sum(map(len, blocks)) // padded.itemsize, "bits": bits,
-        })  # fmt: skip
-    vectors = np.concatenate(vectors)
-    header = {"z_dim": generator.z_dim, "floats": len(vectors), "stages": header}
-    return header, zlib.compress(vectors.tobytes() + b"".join(integers), 9)
-
-
-def _up(size, multiple):
-    return -(-size // multiple) * multiple
-
-
-def _taps(parity, step, padding, size):
-    """Where the window of outputs of one parity begins, from the input's own pixel, and its kernel entries in order."""
-    taps = {offset: parity - step * offset + padding for offset in (-1, 0, 1)}
-    taps = {offset: entry for offset, entry in taps.items() if 0 <= entry < size}
-    return min(taps), list(taps.values())
-
-
-def weights_name(header, data, name=None):
-    """What packed weights are called: by their digest, after the name they ship under, if they do."""
-    digest = hashlib.sha256(json.dumps(header).encode() + data).hexdigest()[:12]
-    return f"{name}-{digest}" if name else digest
-
-
-def weights_script(generator, name):
-    """The name of a generator's weights, and a script that gives them to a page: also from a folder, unlike `fetch`."""
-    header, data = pack(generator)
-    name = weights_name(header, data, name)
-    entry = json.dumps({"header": header, "data": base64.b64encode(data).decode()})
-    return name, f"((globalThis.dcganLive ??= {{}}).weights ??= {{}})[{json.dumps(name)}] = {entry};\n"
-
-
 def page_script():
-    """live.js as a classic script, since a page in a folder may not load modules; it animates the page's figures."""
+    """engine.js as a classic script, since a page in a folder may not load modules; it animates the page's figures."""
     source = script().replace("export default { render };", "animate(document.currentScript.src);")
     return "(() => {\n" + source.replace("\nexport ", "\n") + "})();\n"
 

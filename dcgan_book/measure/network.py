@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dcgan_book import faces, rooms
+from dcgan_book.worlds import faces, rooms
 
 FEATURES = 128  # numbers in which images are compared
 DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}  # the most that training adds; see `damage.py`

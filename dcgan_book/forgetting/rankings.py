@@ -6,9 +6,7 @@ and outside (`hooks.activations_of`, `examples`), a logistic regression (`fit`).
 of the maps: `iou`, `matched`, `shuffled`, `effects.direct_effect`, a plain `torch.randperm`, and any from its bottom.
 """
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,144 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dcgan_book.cache import atomic_write
-from dcgan_book.measure import VISIBLE, Estimate, bootstrap, wilson
-from dcgan_book.training import draw_z, stream
-
-SIDE = 64  # pixels of an image
 QUANTILES = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # of a map's values, thresholds to choose from
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box on the sample of a seed, in pixels; `right` and `bottom` are the first ones outside."""
-
-    seed: int
-    left: int
-    top: int
-    right: int
-    bottom: int
-    label: str = "window"
-
-    def __post_init__(self):
-        where = (self.left, self.top, self.right, self.bottom)
-        whole = all(isinstance(edge, int) for edge in where)
-        if not (whole and 0 <= self.left < self.right <= SIDE and 0 <= self.top < self.bottom <= SIDE):
-            raise ValueError(
-                f"a box on sample {self.seed} is {where}; left < right and top < bottom, whole numbers from 0 to {SIDE}"
-            )
-
-
-def save_boxes(path, seeds, boxes):
-    """Writes the boxes, and the seeds of all samples looked at (some have no box), as JSON, whole or not at all."""
-    rows = [{"seed": b.seed, "box": [b.left, b.top, b.right, b.bottom], "label": b.label} for b in boxes]
-    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)  # one for each box, for who reads or compares files
-    with atomic_write(path) as temporary:
-        temporary.write_text(
-            f'{{\n "seeds": {json.dumps([int(seed) for seed in seeds])},\n "boxes": [\n{lines}\n ]\n}}\n'
-        )
-
-
-def load_boxes(path):
-    """The seeds and the boxes of a file of `save_boxes`, two lists. Raises ValueError if it is not one."""
-    try:
-        content = json.loads(Path(path).read_text())
-        boxes = [Box(row["seed"], *row["box"], row["label"]) for row in content["boxes"]]
-        return list(content["seeds"]), boxes
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{Path(path).name} is not a file of boxes: {' '.join(str(error).split())}") from None
-
-
-def latents(seeds, z_dim=100, prior="uniform"):
-    """The latents of samples known by their seeds, (n, z_dim): each has its own, whatever others are drawn."""
-    return torch.cat([draw_z(1, z_dim, prior, stream(seed, "boxes")) for seed in seeds])
-
-
-def box_masks(boxes, seeds):
-    """Which pixels of each seed's sample lie in a box: bool (seeds, 64, 64). ValueError for boxes on other samples."""
-    if strangers := {box.seed for box in boxes} - set(seeds):
-        raise ValueError(f"boxes lie on sample {min(strangers)}, which is not among the {len(seeds)} seeds")
-    row_of = {seed: i for i, seed in enumerate(seeds)}
-    masks = torch.zeros(len(row_of), SIDE, SIDE, dtype=torch.bool)
-    for box in boxes:
-        masks[row_of[box.seed], box.top : box.bottom, box.left : box.right] = True
-    return masks
-
-
-def component_boxes(masks, seeds, label="window", smallest=VISIBLE):
-    """A box around each connected part of bool masks (n, 64, 64), where corners connect: a list of `Box`.
-
-    Parts of fewer than `smallest` pixels are left out.
-    """
-    within = masks[:, None].float()
-    parts, before = within * torch.arange(1.0, masks[0].numel() + 1).view_as(masks[0]), None
-    while before is None or not torch.equal(parts, before):  # the largest number of a part spreads over it
-        parts, before = F.max_pool2d(parts, 3, 1, 1) * within, parts
-    boxes = []
-    for seed, part in zip(seeds, parts[:, 0], strict=True):
-        for number in part[part > 0].unique():
-            rows, columns = (part == number).nonzero().T
-            if len(rows) >= smallest:
-                (left, right), (top, bottom) = ((at.min().item(), at.max().item() + 1) for at in (columns, rows))
-                boxes.append(Box(int(seed), left, top, right, bottom, label))
-    return boxes
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How two sets of boxes agree, as Estimates; `matches` are pairs of boxes that lie on each other.
-
-    `precision` is the share of the others that have a match, `recall` that of the first, `presence` the share of
-    samples in which both have a box or neither has; `iou` is the mean of the matches', None without any.
-    """
-
-    precision: Estimate
-    recall: Estimate
-    presence: Estimate
-    iou: Estimate | None
-    matches: list
-
-
-def agreement(seeds, boxes, others, threshold=0.5):
-    """Compares `others`, an instrument's boxes, with `boxes` on the samples of `seeds`; see `Agreement`.
-
-    Boxes match from an intersection over union of `threshold` on, the best pairs first, each box once. Shares have
-    Wilson's intervals, the mean a bootstrap's. Raises ValueError if one of the sets is empty.
-    """
-    pairs = [(_overlap(box, other), box, other) for box in boxes for other in others]
-    pairs = sorted((pair for pair in pairs if pair[0] >= threshold), key=lambda pair: -pair[0])
-    matches, taken = [], set()
-    for overlap, box, other in pairs:
-        if not {("first", box), ("other", other)} & taken:
-            taken |= {("first", box), ("other", other)}
-            matches.append((overlap, box, other))
-    with_box, with_other = ({box.seed for box in some} for some in (boxes, others))
-    same = sum((seed in with_box) == (seed in with_other) for seed in seeds)
-    return Agreement(
-        wilson(len(matches), len(others)),
-        wilson(len(matches), len(boxes)),
-        wilson(same, len(seeds)),
-        bootstrap([overlap for overlap, _, _ in matches]) if matches else None,
-        [(box, other) for _, box, other in matches],
-    )
-
-
-def _overlap(a, b):
-    """Intersection over union of two boxes, 0 on different samples or with different labels."""
-    wide, high = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
-    if a.seed != b.seed or a.label != b.label or wide <= 0 or high <= 0:
-        return 0.0
-    both = wide * high
-    return both / ((a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both)
-
-
-def coverage(masks, stage):
-    """The share of each cell of a stage that a mask covers: bool (n, 64, 64) to (n, h, w).
-
-    A cell is the square of pixels in its place: 8 px wide at 8x8. With kernels of 4 it is also the middle of what
-    the cell draws; with kernels of 5 what a cell draws lies up to half a cell further to the top left.
-    """
-    return F.avg_pool2d(masks[:, None].float(), SIDE // int(stage.split("x")[0]))[:, 0]
 
 
 @dataclass(frozen=True)

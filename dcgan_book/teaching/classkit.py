@@ -1,11 +1,10 @@
 """The class kit: student copies, the book of solutions, slides, and checks that refuse wrong answers.
 
-`python -m dcgan_book.classkit students class/` writes the chapters with empty answers, `solutions class/solutions` with
+`python -m dcgan_book.teaching students class/` writes the chapters with empty answers, `solutions class/solutions` with
 all answers open, `slides slides` one offline HTML file a chapter. Cells say by their tags what they are: `solution`, a
 right answer; `check`, what tells right from wrong; `wrong`, wrong answers that the check has to refuse (see `refuses`).
 """
 
-import argparse
 import ast
 import copy
 import html
@@ -13,13 +12,12 @@ import json
 import os
 import re
 import shutil
-import sys
 from importlib import resources
 from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
 BUILT = ROOT / "_build" / "jupyter_execute" / "book"  # where a build leaves the notebooks that it has run
 FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n"
@@ -338,19 +336,6 @@ def _math(text):
 # --------------------------------------------------------------------------------------------- command line
 
 
-def main(arguments=None):
-    """`students DIR`, `solutions DIR` or `slides DIR`; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m dcgan_book.classkit", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("students", "solutions", "slides"))
-    parser.add_argument("to", type=Path, help="the folder to write to; files of the same name are replaced")
-    chosen = parser.parse_args(arguments)
-    try:
-        for path in chapters():
-            print(write(chosen.what, path, chosen.to))
-    except ClasskitError as error:
-        sys.exit(f"classkit: {error}")
-
-
 def write(what, path, to):
     """Writes the copy or the slides of one chapter to the folder `to`. Returns the new file's path.
 
@@ -377,7 +362,3 @@ def _same(built, path):
     """Whether what was built is what the chapter says today."""
     sources = [[cell.source for cell in nbformat.read(file, as_version=4).cells] for file in (built, path)]
     return sources[0] == sources[1]
-
-
-if __name__ == "__main__":
-    main()

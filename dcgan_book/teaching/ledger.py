@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-RESULTS = Path(__file__).parent.parent / "book" / "results"
+RESULTS = Path(__file__).parents[2] / "book" / "results"
 VERDICTS = ("holds", "holds in part", "does not hold here", "cannot be tested here")
 SLACK = 0.02  # of a number without an interval: what another processor's rounding may change
 NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?")

@@ -15,8 +15,8 @@ from functools import partial
 
 import numpy as np
 
-from dcgan_book import world
-from dcgan_book.world import CIRCLE, SIZE, dim, hsv, mix
+from dcgan_book.worlds import canvas as world
+from dcgan_book.worlds.canvas import CIRCLE, SIZE, dim, hsv, mix
 
 VERSION = 1  # part of the cache's name: raise it whenever a seed's bytes change
 SURFACES = ("wall", "floor", "ceiling")

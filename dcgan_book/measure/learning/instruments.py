@@ -1,13 +1,11 @@
 """Training the instruments of `measure.py`: drawn images, damaged as a generator damages them, and a test on others.
 
-`python -m dcgan_book.instruments` makes the shipped one for rooms, with `--world faces` the one for faces. No
+`python -m dcgan_book.measure.learning` makes the shipped one for rooms, with `--world faces` the one for faces. No
 generated image is ever shown to them.
 """
 
-import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,25 +18,18 @@ from safetensors.torch import save
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book import damage, faces, pretrained, rooms
+from dcgan_book import pretrained
 from dcgan_book.cache import atomic_write
-from dcgan_book.damage import UNKNOWN, Damaged
-from dcgan_book.measure import (
-    DARK,
-    FOLDERS,
-    HELD_OUT,
-    VISIBLE,
-    Instrument,
-    MeasureError,
-    bootstrap,
-    correlation,
-    numbers,
-    rounded,
-    wilson,
-)
-from dcgan_book.segmenter import SCHEMAS, Network
-from dcgan_book.training import choose_device, machine_facts, stream, to_batch
-from dcgan_book.world import block, dataset
+from dcgan_book.latents import stream, to_batch
+from dcgan_book.measure.intervals import bootstrap, correlation, wilson
+from dcgan_book.measure.learning import damage
+from dcgan_book.measure.learning.damage import UNKNOWN, Damaged
+from dcgan_book.measure.network import SCHEMAS, Network
+from dcgan_book.measure.reading import DARK, FOLDERS, VISIBLE, Instrument, MeasureError
+from dcgan_book.measure.scores import HELD_OUT, numbers, rounded
+from dcgan_book.training.machine import choose_device, machine_facts
+from dcgan_book.worlds import faces, rooms
+from dcgan_book.worlds.canvas import block, dataset
 
 # Rooms, and faces, by seed. The generators have 0 to 59,999, and none of these sets meets another or `HELD_OUT`.
 TRAINING, VALIDATION, TEST = 2_000_000, 2_500_000, 2_600_000
@@ -253,7 +244,7 @@ def _train_command(world, count, steps, batch, seed, rate):
     given = {"world": world, world: count, "steps": steps, "batch": batch, "seed": seed, "rate": rate}
     defaults = {"world": "rooms", world: own["count"], "steps": own["steps"], "batch": 32, "seed": 0, "rate": 3e-3}
     words = [f"--{name} {value}" for name, value in given.items() if value != defaults[name]]
-    return " ".join(["python -m dcgan_book.instruments", *words])
+    return " ".join(["python -m dcgan_book.measure.learning", *words])
 
 
 def _targets(known, schema):
@@ -369,29 +360,3 @@ def _pair_quantile(features, share):
     """The distance below which a share of all pairs lies."""
     distances = F.pdist(features).sort().values / math.sqrt(features.shape[1])
     return distances[int(share * len(distances))].item()
-
-
-def main(arguments=None):
-    """The command line; ends the process with 1 and one line where training cannot go on."""
-    parser = argparse.ArgumentParser(prog="python -m dcgan_book.instruments", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", metavar="FOLDER", help="default: the package's weights")
-    parser.add_argument("--world", choices=LESSONS, default="rooms", help="default: rooms")
-    parser.add_argument(
-        "--rooms", "--faces", type=int, metavar="N", dest="count", help="to learn from (default: 30000, 20000)"
-    )
-    parser.add_argument("--steps", type=int, metavar="N", help="default: 4000, for faces 3000")
-    parser.add_argument("--batch", type=int, metavar="N", default=32, help="default: 32")
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="default: 0")
-    parser.add_argument("--rate", type=float, metavar="RATE", default=3e-3, help="default: 0.003")
-    parser.add_argument("--device", default="auto", help="auto (cuda, else mps, else cpu) or a device's name")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    options = vars(parser.parse_args(arguments))
-    try:
-        instrument = train(**options)
-        print(json.dumps(instrument.card["scores"], indent=1))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -15,10 +15,11 @@ import torch
 import traitlets
 from PIL import Image, ImageDraw
 
-from dcgan_book import figures, forgetting, widgets
-from dcgan_book.forgetting import SIDE, Box, load_boxes, save_boxes
+from dcgan_book import figures, forgetting
+from dcgan_book.forgetting.boxes import SIDE, Box, load_boxes, save_boxes
 from dcgan_book.hooks import ablate, activations_of
-from dcgan_book.training import stream
+from dcgan_book.latents import stream
+from dcgan_book.live import widgets
 
 COLUMNS = 8  # samples side by side, in the sheet that the browser gets and in the picture
 SHOWN, ZOOM = 24, 2  # samples in the picture that stands where there is no kernel, and how much they are enlarged

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dcgan_book import faces, rooms
-from dcgan_book.measure import VISIBLE, count_pixels
-from dcgan_book.segmenter import DAMAGE
+from dcgan_book.measure.network import DAMAGE
+from dcgan_book.measure.reading import VISIBLE, count_pixels
+from dcgan_book.worlds import faces, rooms
 
 # Objects that stand out and are small: what melts, and what ghosts are of, with its weight
 SOLID = {"window": 1, "lamp": 1.5, "nightstand": 0.5, "tv": 1.5, "door": 1.5, "picture": 1, "mirror": 1}

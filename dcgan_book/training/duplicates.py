@@ -5,7 +5,7 @@ generator may learn by heart. The paper's way to find such copies: a small autoe
 32x32 pixels, in 128 numbers and to read it back; whether each number is above zero, which a ReLU decides, makes 128
 bits. Copies have the same bits or nearly so, and bits can be looked up: no image is compared with all others.
 
-`python -m dcgan_book.duplicates --data PATH --out unique.npy` writes what stays; `--data unique.npy` trains on it.
+`python -m dcgan_book.training.duplicates --data PATH --out unique.npy` writes what stays; `--data unique.npy` trains on it.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book import data
 from dcgan_book.cache import atomic_write
+from dcgan_book.training import data
 
 SIDE, BITS = 32, 128  # pixels a side and numbers in a code (paper, section 4.1.1)
 NOISE, DROPOUT = 0.1, 0.1  # the paper gives neither; with more (0.3, 0.5) fewer copies were found among other rooms
@@ -135,7 +135,7 @@ def find(images, radius=RADIUS, steps=STEPS, seed=0, progress=False):
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where the images cannot be had or written."""
     parser = argparse.ArgumentParser(
-        prog="python -m dcgan_book.duplicates",
+        prog="python -m dcgan_book.training.duplicates",
         description="Leave near-duplicate images out, as in section 4.1.1 of the DCGAN paper.",
     )
     parser.add_argument("--data", required=True, help=data.ALLOWED.removeprefix("give "))

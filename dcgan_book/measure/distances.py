@@ -1,0 +1,201 @@
+"""Distances between sets of images, diversity, and the test for memorised ones (paper, section 6)."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from dcgan_book.latents import stream
+from dcgan_book.measure.intervals import Estimate, _normal, wilson
+from dcgan_book.measure.reading import BATCH, MeasureError, as_images, load
+
+COPIES = 0.05  # share of samples that may be copies before a generator is said to memorise
+
+
+def frechet(first, second):
+    """Squared Frechet distance of two sets of features, each taken as a normal distribution; a float >= 0.
+
+    first, second: (n, d) and (m, d), from `Instrument.features`. It is computed as FID is (Heusel 2017, arXiv
+    1706.08500) but in our instrument's features, not Inception's, so that no number here is a FID. Finite sets
+    of the same rooms have a distance above 0: compare with `frechet` of two halves of real rooms.
+    """
+    (mean_a, cov_a), (mean_b, cov_b) = _moments(first), _moments(second)
+    root = _root(cov_a)
+    # The square roots of the eigenvalues of cov_a cov_b, from a symmetric matrix that has the same
+    product = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * product
+    return max(distance.item(), 0.0)
+
+
+def frechet_interval(first, second, level=0.95, resamples=100, generator=None):
+    """`frechet` as an Estimate. Resampling makes sets differ more than they do, so the interval is the value
+    plus and minus the bootstrap's standard error times the normal quantile, and no percentiles."""
+    random = generator or stream(0, "frechet")
+    draws = torch.tensor([frechet(_resample(first, random), _resample(second, random)) for _ in range(resamples)])
+    value, half = frechet(first, second), _normal(level) * draws.std().item()
+    return Estimate(value, max(value - half, 0.0), value + half)
+
+
+def _resample(features, random):
+    return features[torch.randint(len(features), (len(features),), generator=random)]
+
+
+def _moments(features):
+    features = features.double()
+    return features.mean(0), features.T.cov()
+
+
+def _root(matrix):
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T  # rounding leaves some just below 0
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How different the images of a set are: Estimates of the mean distance of a pair, and of the share of
+    near-identical pairs."""
+
+    distance: Estimate
+    near_identical: Estimate
+
+
+def diversity(features, threshold, level=0.95):
+    """How much the images of a set differ from each other.
+
+    features: (n, d). threshold: distance below which a pair counts as near-identical; the instrument's
+    `card["near_identical"]` is the distance below which one in 10,000 pairs of real rooms lies. A distance is the
+    root mean square over features, so that unrelated rooms are about 1.4 apart. An image is in n - 1 pairs, so the
+    intervals are those of a U-statistic (Hoeffding 1948), wider than for as many separate pairs.
+    Returns a Diversity. Raises ValueError for under three images.
+    """
+    n = len(features)
+    if n < 3:
+        raise ValueError(f"{n} images: pairs need at least three")
+    sums, near = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    for i in range(0, n, 1000):
+        distances = _distances(features[i : i + 1000], features)
+        rows = torch.arange(len(distances))
+        distances[rows, rows + i] = 0  # not an image with itself
+        sums[i : i + 1000] = distances.double().sum(1)
+        distances[rows, rows + i] = math.inf
+        near[i : i + 1000] = (distances < threshold).sum(1)
+    sums, near = sums / (n - 1), near / (n - 1)
+    half = _normal(level) * 2 * sums.std().item() / math.sqrt(n)
+    share, variance = near.mean().item(), 4 * near.var().item() / n
+    pairs = n * (n - 1) / 2
+    effective = min(share * (1 - share) / variance, pairs) if variance > 0 else pairs
+    mean = sums.mean().item()
+    return Diversity(Estimate(mean, mean - half, mean + half), wilson(share * effective, effective, level))
+
+
+def _distances(first, second):
+    """Root mean square differences: (n, d) and (m, d) to (n, m)."""
+    return torch.cdist(first, second) / math.sqrt(first.shape[1])
+
+
+class Neighbours(NamedTuple):
+    """The nearest reference of each query: distance (n,), a root mean square, and index (n,)."""
+
+    distance: torch.Tensor
+    index: torch.Tensor
+
+
+def nearest(queries, references, by="features", instrument=None):
+    """The nearest reference image of each query, and how far it is.
+
+    queries, references: images as `Instrument` takes them. by: "features" of the `instrument` (the shipped one by
+    default), or "pixels", which a shift by one pixel fools (paper, opening of section 6). A distance is the root
+    mean square difference over features or over values of pixels. Returns Neighbours.
+    """
+    return _closest(_points(queries, by, instrument), *_reader(by, instrument), references)
+
+
+def _points(images, by, instrument):
+    size, see = _reader(by, instrument)
+    return torch.cat([see(images[i : i + size]) for i in range(0, len(images), size)])
+
+
+def _reader(by, instrument=None):
+    """Images at a time, and a function from so many to points (n, d)."""
+    if by == "pixels":
+        return 2000, lambda images: as_images(images).flatten(1).cpu()
+    if by == "features":
+        instrument = instrument or load()
+        return BATCH, instrument.features
+    raise ValueError(f"by {by!r}: nearest neighbours go by 'features' or 'pixels'")
+
+
+def _closest(points, size, see, references):
+    """Blocks of references, so that 60,000 images need not be in memory at once."""
+    best = torch.full((len(points),), math.inf)
+    index = torch.zeros(len(points), dtype=torch.long)
+    for i in range(0, len(references), size):
+        distance, j = _distances(points, see(references[i : i + size])).min(1)
+        closer = distance < best
+        best[closer], index[closer] = distance[closer], j[closer] + i
+    return Neighbours(best, index)
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Whether samples are copies of training images.
+
+    generated, real: distances to the nearest training image of samples (n,) and of held-out real images (m,).
+    nearer: Estimate of the chance that a sample is nearer to the training images than a held-out image is; 0.5
+    where they are alike, 1 for a copier, under 0.5 for samples that look like nothing real.
+    copies: Estimate of the share of samples that are copies, from what lies nearest to them: see `memorisation`.
+    """
+
+    generated: torch.Tensor
+    real: torch.Tensor
+    nearer: Estimate
+    copies: Estimate
+
+    @property
+    def memorised(self):
+        """Whether even the low end of `copies` is above `COPIES`."""
+        return self.copies.low > COPIES
+
+
+def memorisation(generated, training, held_out, by="features", instrument=None, level=0.95):
+    """Tests whether samples copy the images that their generator was trained on.
+
+    generated, training, held_out: images as `Instrument` takes them; the last are real and were not trained on.
+    by: as in `nearest`. Poor samples lie far from everything, so a distance alone would clear a poor copier.
+    Therefore each sample chooses: is its nearest real image, of training and held-out ones together, one that was
+    trained on? Without copying the two kinds are alike to it, and it is so with chance c = N / (N + M), their
+    share; a copier always says yes. copies = (share - c) / (1 - c), with Wilson's interval at Kish's effective
+    number, as a real image may be nearest to many samples. (The idea of Meehan 2020, arXiv 2004.05675.)
+    Returns a Memorisation. Raises MeasureError if one of the sets is empty.
+    """
+    if not (len(generated) and len(training) and len(held_out)):
+        raise MeasureError("the memorisation test needs generated, training and held-out images")
+    reader = _reader(by, instrument)
+    samples, others = _points(generated, by, instrument), _points(held_out[: len(generated)], by, instrument)
+    both = _closest(torch.cat([samples, others]), *reader, training)
+    own, real = both.distance.split([len(samples), len(others)])
+    apart = _closest(samples, *reader, held_out)
+
+    trained_on = own < apart.distance
+    nearest_real = torch.where(trained_on, both.index[: len(samples)], apart.index + len(training))
+    counts = torch.bincount(nearest_real).double()
+    effective = len(samples) ** 2 / counts.square().sum().item()
+    chance = len(training) / (len(training) + len(held_out))
+    share = wilson(trained_on.double().mean().item() * effective, effective, level)
+    copies = Estimate(*((bound - chance) / (1 - chance) for bound in share))
+    return Memorisation(own, real, _nearer(own, real, level), copies)
+
+
+def _nearer(first, second, level):
+    """Chance that a number of `first` is below one of `second`, ties counting half, with its interval."""
+    ordered = second.sort().values
+    below = torch.searchsorted(ordered, first, right=True) + torch.searchsorted(ordered, first)
+    wins = 1 - below.double() / 2 / len(second)  # for each of `first`, the share of `second` above it
+    ordered = first.sort().values
+    below = torch.searchsorted(ordered, second, right=True) + torch.searchsorted(ordered, second)
+    losses = below.double() / 2 / len(first)
+    value = wins.mean().item()
+    spread = math.sqrt(wins.var().item() / len(first) + losses.var().item() / len(second))  # DeLong (1988)
+    half = _normal(level) * spread
+    return Estimate(value, max(value - half, 0.0), min(value + half, 1.0))

@@ -1,0 +1,1 @@
+"""How the instruments learn to read: drawn images, damaged as generators damage them."""

@@ -1,0 +1,1 @@
+"""The drawn worlds: images whose every factor and every pixel is known."""
