@@ -542,7 +542,7 @@ def test_the_shipped_card_says_what_was_measured(instrument):
 
 def test_eye_and_instrument_agree_on_generated_rooms(instrument):
     """200 samples of the shipped generator, labelled before the instrument was asked (book/experiments/by_eye.py)."""
-    folder = Path(__file__).parent.parent / "book" / "experiments"
+    folder = Path(__file__).parents[2] / "book" / "experiments"
     sheet = np.asarray(Image.open(folder / "by-eye.png"))
     tiles = sheet.reshape(10, 64, 20, 64, 3).swapaxes(1, 2).reshape(200, 64, 64, 3)
     seen = instrument.presence(tiles)

@@ -25,7 +25,7 @@ from dcgan_book.latents import draw_z, recalibrate, to_batch
 from dcgan_book.models import Discriminator, Generator
 from dcgan_book.worlds import rooms
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MODULE = live.script()
 MEAN, MAX = 0.004, 0.05  # allowed differences from PyTorch, on [-1, 1]
 BYTE = 1 / 127.5  # one step of a pixel on a screen

@@ -9,7 +9,7 @@ import pytest
 
 from dcgan_book.teaching import ledger
 
-BOOK = Path(__file__).parent.parent / "book"
+BOOK = Path(__file__).parents[2] / "book"
 ROW = ledger.Row(
     claim="lines stay plausible", section="6.1", test="windows in the middle of 250 lines",
     value="52.4% [46.2%, 58.5%]", control="cross-fade 83.2% [78.1%, 87.3%], floor 1.25", verdict="holds in part",

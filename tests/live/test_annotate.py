@@ -22,7 +22,7 @@ from dcgan_book.live import annotate
 from dcgan_book.live.annotate import Annotator, Refitting, refit
 from dcgan_book.models import Generator
 
-BY_EYE = Path(__file__).parent.parent / "book" / "experiments" / "window-boxes.json"
+BY_EYE = Path(__file__).parents[2] / "book" / "experiments" / "window-boxes.json"
 BOXED = "3e1c502efd9a0bfed4a00401f06684af195c36ec50bedbb5e0b236d062cfcc83"  # the generator's weights, by their SHA-256
 SEEDS = [5, 6, 9, 12]
 

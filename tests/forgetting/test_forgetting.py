@@ -374,7 +374,7 @@ def test_a_ratios_interval_is_a_bootstraps_of_pairs():
 
 def test_the_hook_of_the_chapter_is_the_packages(generator, z):
     names = {"torch": torch}
-    for cell in json.loads((Path(__file__).parent.parent / "book" / "04-forgetting.ipynb").read_text())["cells"]:
+    for cell in json.loads((Path(__file__).parents[2] / "book" / "04-forgetting.ipynb").read_text())["cells"]:
         if "derived" in cell["metadata"].get("tags", []):
             exec("".join(cell["source"]), names)  # our own notebook
     whole = generator(z)
@@ -387,7 +387,7 @@ def test_the_hook_of_the_chapter_is_the_packages(generator, z):
     assert torch.equal(generator(z), whole)
 
 
-EXPERIMENTS = Path(__file__).parent.parent / "book" / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "book" / "experiments"
 
 
 def test_the_experiments_are_of_todays_weights_and_boxes():
