@@ -6,14 +6,16 @@ layers' tanh and the discriminator's leaky rectifiers count as ReLU here. When t
 ends, the network computes the bits it computed before.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import cast
 
 import torch
 from torch import nn
 
 
 @contextmanager
-def retain(model, *stages, before_relu=False):
+def retain(model: nn.Module, *stages: str, before_relu: bool = False) -> Iterator[dict[str, torch.Tensor]]:
     """Keeps what the named stages compute in a dict, which every forward pass fills anew.
 
     The tensors, (n, units, h, w), hang in the graph, so gradients flow to them unless the pass was made without.
@@ -27,7 +29,7 @@ def retain(model, *stages, before_relu=False):
     >>> activations["8x8"].shape
     torch.Size([2, 16, 8, 8])
     """
-    kept = {}
+    kept: dict[str, torch.Tensor] = {}
     with ExitStack() as stack:
         for stage in stages:
 
@@ -39,8 +41,14 @@ def retain(model, *stages, before_relu=False):
 
 
 @torch.no_grad()
-def activations_of(model, stage, inputs, before_relu=False, batch=128):
-    """What a stage computes for many inputs (latents or images), batch by batch: (n, units, h, w), on the CPU."""
+def activations_of(
+    model: nn.Module, stage: str, inputs: torch.Tensor, before_relu: bool = False, batch: int = 128
+) -> torch.Tensor:
+    """What a stage computes for many inputs, `batch` at a time.
+
+    Arguments: `inputs`, latents (n, z_dim) or images (n, channels, size, size). Returns (n, units, h, w), on the CPU.
+    Raises ValueError for a stage that the network does not have.
+    """
     device = next(model.parameters()).device
     found = []
     with retain(model, stage, before_relu=before_relu) as kept:
@@ -51,7 +59,14 @@ def activations_of(model, stage, inputs, before_relu=False, batch=128):
 
 
 @contextmanager
-def ablate(model, stage, units, value=0, region=None, before_relu=False):
+def ablate(
+    model: nn.Module,
+    stage: str,
+    units: torch.Tensor | Sequence[int],
+    value: float | str | torch.Tensor | Sequence[float] = 0,
+    region: torch.Tensor | None = None,
+    before_relu: bool = False,
+) -> Iterator[None]:
     """Sets feature maps of a stage to a constant in every forward pass (paper, section 6.3.1: to zero, everywhere).
 
     Arguments: `units`, indices of the maps; `value`, a number, or one for each of `units`, or "mean", each map's
@@ -68,17 +83,19 @@ def ablate(model, stage, units, value=0, region=None, before_relu=False):
     0.0
     """
     layer = _layer(model, stage, before_relu)
-    count, side = model.stages[stage][0].out_channels, int(stage.split("x")[0])
+    convolution = cast(nn.Conv2d, _stages(model)[stage][0])
+    count, side = convolution.out_channels, int(stage.split("x")[0])
     units = torch.as_tensor(units).long().flatten()
     if len(units) and not 0 <= units.min() <= units.max() < count:
         raise ValueError(f"units are {units.min()} to {units.max()}; stage {stage} has 0 to {count - 1}")
     if isinstance(value, str):
         if value != "mean":
             raise ValueError(f'value is {value!r}; it is a number, one for each unit, or "mean"')
-    elif (value := torch.as_tensor(value)).shape not in ((), units.shape):
-        raise ValueError(
-            f"value has shape {tuple(value.shape)}; give one number, or one for each of {len(units)} units"
-        )
+    else:
+        value = torch.as_tensor(value)
+        if value.shape not in ((), units.shape):
+            shape = tuple(value.shape)
+            raise ValueError(f"value has shape {shape}; give one number, or one for each of {len(units)} units")
     if region is not None:
         region = torch.as_tensor(region)
         if region.dtype != torch.bool or region.ndim not in (2, 3) or region.shape[-2:] != (side, side):
@@ -101,7 +118,7 @@ def ablate(model, stage, units, value=0, region=None, before_relu=False):
 
 
 @contextmanager
-def batch_statistics(model):
+def batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by each batch's own statistics, as the authors' code does even when sampling.
 
     After an ablation it then normalises anew, which fixed statistics don't. The running statistics stand still.
@@ -117,11 +134,16 @@ def batch_statistics(model):
             norm.training, norm.track_running_stats = training, tracking
 
 
-def _layer(model, stage, before_relu):
+def _stages(model: nn.Module) -> Mapping[str, nn.Sequential]:
+    return cast("Mapping[str, nn.Sequential]", model.stages)  # PyTorch's own types know no attribute of a module
+
+
+def _layer(model: nn.Module, stage: str, before_relu: bool) -> nn.Module:
     """The layer of a stage whose output is what is asked for."""
-    if stage not in model.stages:
-        raise ValueError(f"there is no stage {stage!r}; this network has {', '.join(model.stages)}")
-    layers = model.stages[stage]
+    stages = _stages(model)
+    if stage not in stages:
+        raise ValueError(f"there is no stage {stage!r}; this network has {', '.join(stages)}")
+    layers = stages[stage]
     if not before_relu:
         return layers
     if len(layers) == 1:

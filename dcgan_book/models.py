@@ -9,6 +9,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from torch import nn
 SLOPE = 0.2  # of the leaky rectifier, for inputs below zero (paper, section 4)
 SIZES = (32, 64, 128)  # pixels a side; the paper has 64, the others have one stage fewer or more
 SPREAD = 0.02  # standard deviation of all weights at the start (paper, section 4)
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class Generator(nn.Module):
@@ -31,7 +33,9 @@ class Generator(nn.Module):
     torch.Size([2, 3, 64, 64])
     """
 
-    def __init__(self, width=64, z_dim=100, kernel_size=4, channels=3, size=64):
+    def __init__(
+        self, width: int = 64, z_dim: int = 100, kernel_size: int = 4, channels: int = 3, size: int = 64
+    ) -> None:
         super().__init__()
         self.width, self.z_dim, self.kernel_size, self.channels, self.size = width, z_dim, kernel_size, channels, size
         up = _strided(nn.ConvTranspose2d, kernel_size)
@@ -43,14 +47,14 @@ class Generator(nn.Module):
         self.stages[f"{size}x{size}"] = nn.Sequential(up(width, channels), nn.Tanh())
         initialise(self)
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         x = z[:, :, None, None]
         for stage in self.stages.values():
             x = stage(x)
         return x
 
     @classmethod
-    def from_state_dict(cls, state):
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """Builds a generator from a checkpoint's weights; every size is read off their shapes.
 
         Reads this package's own state dicts and those of `pytorch/examples/dcgan` and the PyTorch faces
@@ -74,7 +78,7 @@ class Discriminator(nn.Module):
     torch.Size([2])
     """
 
-    def __init__(self, width=64, kernel_size=4, channels=3, size=64):
+    def __init__(self, width: int = 64, kernel_size: int = 4, channels: int = 3, size: int = 64) -> None:
         super().__init__()
         self.width, self.kernel_size, self.channels, self.size = width, kernel_size, channels, size
         down = _strided(nn.Conv2d, kernel_size)
@@ -86,21 +90,21 @@ class Discriminator(nn.Module):
         self.stages["1x1"] = nn.Sequential(nn.Conv2d(maps[4], 1, 4, bias=False))
         initialise(self)
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = images
         for stage in self.stages.values():
             x = stage(x)
         return x.flatten()
 
     @classmethod
-    def from_state_dict(cls, state):
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """Builds a discriminator from a checkpoint's weights; see `Generator.from_state_dict`."""
         weights, size = _find(state, cls)
         width, channels, kernel_size, _ = weights[f"stages.{size // 2}x{size // 2}.0.weight"].shape
         return _filled(cls, weights, width=width, kernel_size=kernel_size, channels=channels, size=size)
 
 
-def initialise(module, generator=None):
+def initialise(module: AnyModule, generator: torch.Generator | None = None) -> AnyModule:
     """Draws the weights anew: convolutions from N(0, 0.02), BatchNorm scales from N(1, 0.02), shifts 0.
 
     The BatchNorm scale is that of the authors' code; the paper (section 4) names only the first.

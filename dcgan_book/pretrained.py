@@ -14,14 +14,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from dcgan_book.cache import atomic_write, cache_dir
 from dcgan_book.latents import recalibrate
@@ -36,10 +39,11 @@ FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
 LOG_LINES = 2000  # at most
+REMEDIES = ("instance_noise", "noise_steps", "label_smoothing", "r1", "r1_every", "relativistic", "decay_from", "ema")
 DIGIFACE = "gan_face_generate==1.1.1"  # the package of Python's index that holds these weights
 DIGIFACE_FILE = "gan_face_generate/weights.tar"
 DIGIFACE_SHA256 = "0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f"
-DIGIFACE_CARD = {
+DIGIFACE_CARD: dict[str, Any] = {
     "name": "digiface",
     "data": {"name": "DigiFace-1M"},  # rendered heads, no photographs: arXiv 2210.02579
     "prior": "normal",
@@ -70,13 +74,13 @@ class Pretrained:
 
     generator: Generator
     discriminator: Discriminator | None
-    card: dict
-    log: list
+    card: dict[str, Any]
+    log: list[dict[str, Any]]
     film: np.ndarray | None = None
     own: bool = False
 
 
-def load(name_or_run, device="cpu", fetch=True):
+def load(name_or_run: str | Path, device: str | torch.device = "cpu", fetch: bool = True) -> Pretrained:
     """The networks called `name_or_run`, or those of the run or exported folder of that path.
 
     "digiface" is a public generator of photorealistic synthetic faces that does not come with the book: it is
@@ -88,7 +92,7 @@ def load(name_or_run, device="cpu", fetch=True):
     "faces" DCGAN_BOOK_FACES: so a chapter runs on your own, and a line says so.
     Raises PretrainedError if there is nothing of that name, or what is there is damaged, or cannot be fetched.
     """
-    named = os.environ.get(f"DCGAN_BOOK_{name_or_run.upper()}") if name_or_run in WORLDS else None
+    named = os.environ.get(f"DCGAN_BOOK_{str(name_or_run).upper()}") if name_or_run in WORLDS else None
     if named:
         print(f"{name_or_run}: weights of your own, {named}; what a chapter reads from experiments/ is of the book's")
     name_or_run = named or name_or_run
@@ -117,7 +121,7 @@ def load(name_or_run, device="cpu", fetch=True):
     return Pretrained(generator, discriminator, card, log, film, bool(named))
 
 
-def export(run, name, to=WEIGHTS):
+def export(run: str | Path, name: str, to: str | Path = WEIGHTS) -> Path:
     """Writes the run in folder `run` as `to`/`name`: weights, model card, thinned log, film. Returns that.
 
     The generator is the run's moving average if it has one. Matrices are stored in fp16, BatchNorm's vectors
@@ -132,17 +136,21 @@ def export(run, name, to=WEIGHTS):
         (folder / f"{part}.safetensors").write_bytes(save(stored(network)))
     log = [record for record in read_log(run) if record["step"] <= card["steps"]]
     thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
-    (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in thinned))
+    lines = "".join(json.dumps(record) + "\n" for record in thinned)
+    (folder / "log.jsonl").write_text(lines, encoding="utf-8", newline="\n")
     (folder / "film.png").write_bytes(_picture(film))
     written = ("discriminator.safetensors", "film.png", "generator.safetensors", "log.jsonl")
     digests = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in written}
     card = {"name": name} | card | {"sha256": digests}
-    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8", newline="\n")
     return folder
 
 
-def stored(network):
-    """The state of a network as it is shipped, name to tensor: fp16 but for vectors, as BatchNorm's, without its counters."""
+def stored(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of a network as it is shipped, name to tensor: matrices in fp16, vectors, as BatchNorm's, in fp32.
+
+    BatchNorm's counters of batches are left out.
+    """
     return {
         name: (value.half() if value.ndim > 1 else value).contiguous()
         for name, value in network.state_dict().items()
@@ -190,7 +198,7 @@ def _from_files(folder):
     generator = Generator.from_state_dict(load_file(folder / "generator.safetensors"))
     path = folder / "discriminator.safetensors"
     discriminator = Discriminator.from_state_dict(load_file(path)) if path.exists() else None
-    return generator, discriminator, json.loads((folder / "card.json").read_text())
+    return generator, discriminator, json.loads((folder / "card.json").read_text(encoding="utf-8"))
 
 
 def _from_run(run):
@@ -210,7 +218,8 @@ def _card(checkpoint, config, generator, discriminator):
     of_data = {"name": kind if kind in NAMED else "own images", "images": checkpoint["count"]}
     if kind in WORLDS:
         of_data["version"] = WORLDS[kind].VERSION
-    remedies = {name: getattr(config, name) for name in ("instance_noise", "noise_steps", "label_smoothing", "ema")}
+    usual = TrainConfig()
+    remedies = {name: getattr(config, name) for name in REMEDIES if getattr(config, name) != getattr(usual, name)}
     return {
         "data": of_data,
         "seed": config.seed,
@@ -228,7 +237,7 @@ def _card(checkpoint, config, generator, discriminator):
             "beta1": config.beta1,
             "beta2": 0.999,
         },
-        "remedies": {name: value for name, value in remedies.items() if value},
+        "remedies": remedies,
         "generator": "moving average of the weights" if config.ema else "weights of the last step",
         "batchnorm": f"statistics of the generator over {RECALIBRATION} z's",
         "parameters": {"generator": _count(generator), "discriminator": _count(discriminator)},
@@ -250,7 +259,8 @@ def _command(config, steps):
         if name == "data":
             value = _public(value)
         if value != default and name not in CHANGEABLE:
-            words.append(f"--{name.replace('_', '-')} {value}")
+            flag = f"--{name.replace('_', '-')}"
+            words.append(flag if value is True else f"{flag} {value}")
     return " ".join(words)
 
 
@@ -314,7 +324,7 @@ def _png(image):
     return buffer.getvalue()
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with 1 and one line where there is nothing to export."""
     parser = argparse.ArgumentParser(prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)

@@ -177,7 +177,7 @@ def test_noise_is_not_explained():
 
 
 def test_the_chosen_exemplars_are_enough_and_of_one_concept_each():
-    chosen = json.loads((BOOK / "experiments" / "exemplars.json").read_text())
+    chosen = json.loads((BOOK / "experiments" / "exemplars.json").read_text(encoding="utf-8"))
     assert min(map(len, chosen["concepts"].values())) >= 6
     for seeds in chosen["concepts"].values():
         assert len(set(seeds)) == len(seeds) and max(seeds) < chosen["looked_at"]

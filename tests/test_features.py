@@ -522,7 +522,7 @@ def test_what_places_contribute_is_the_logit(discriminator, images):
 
 def test_the_chapters_net_of_three_numbers_is_the_packages():
     names = {"torch": torch}
-    notebook = json.loads((Path(__file__).parent.parent / "book" / "03-features.ipynb").read_text())
+    notebook = json.loads((Path(__file__).parent.parent / "book" / "03-features.ipynb").read_text(encoding="utf-8"))
     derived = [cell for cell in notebook["cells"] if "derived" in cell["metadata"].get("tags", [])]
     for cell in derived:
         exec("".join(cell["source"]), names)  # our own notebook

@@ -24,6 +24,7 @@ from dcgan_book import pretrained, training
 from dcgan_book.latents import draw_z, recalibrate
 from dcgan_book.models import Discriminator, Generator, _flat_names
 from dcgan_book.pretrained import PretrainedError, load
+from dcgan_book.training.__main__ import _parser
 from dcgan_book.training.recipe import TrainConfig, TrainingError
 
 TINY = TrainConfig(
@@ -32,6 +33,7 @@ TINY = TrainConfig(
 OTHER = {
     "prior": "normal", "kernel_size": 5, "seed": 3, "limit": 9, "lr_d": 1e-4, "lr_g": 3e-4, "beta1": 0.6,
     "instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "ema": 0.9,
+    "r1": 0.5, "r1_every": 2, "relativistic": True, "decay_from": 0.5,
 }  # fmt: skip
 PRIVATE = "private-place"  # a folder that no written file may name
 FILES = {"card.json", "discriminator.safetensors", "film.png", "generator.safetensors", "log.jsonl"}
@@ -44,9 +46,7 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shelf")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DCGAN_BOOK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(training, "RECALIBRATION", 128)
         patch.setattr(pretrained, "RECALIBRATION", 256)
-        patch.setattr(training.RunFolder, "write_curves", lambda _: None)  # nothing here looks at them
         patch.setattr(pretrained, "WEIGHTS", folder)
         yield folder
 
@@ -75,18 +75,18 @@ def made(request, exports):
 
 @pytest.fixture
 def run(exports, tmp_path):
-    """A run's folder to spoil."""
+    """A run's folder that a test may damage."""
     return shutil.copytree(exports["paper"].run, tmp_path / "run")
 
 
 @pytest.fixture
 def folder(exports, tmp_path):
-    """An exported folder to spoil."""
+    """An exported folder that a test may damage."""
     return shutil.copytree(exports["paper"].folder, tmp_path / "exported")
 
 
 def card_of(folder):
-    return json.loads((folder / "card.json").read_text())
+    return json.loads((folder / "card.json").read_text(encoding="utf-8"))
 
 
 def latents(made, n=20):
@@ -223,7 +223,10 @@ def test_the_card_names_data_remedies_and_which_weights(exports):
     assert paper["data"] == {"name": "rooms", "images": 24, "version": pretrained.WORLDS["rooms"].VERSION}
     assert other["data"] == {"name": "own images", "images": 9}
     assert paper["remedies"] == {}
-    assert other["remedies"] == {"instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "ema": 0.9}
+    assert other["remedies"] == {
+        "instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "r1": 0.5, "r1_every": 2,
+        "relativistic": True, "decay_from": 0.5, "ema": 0.9,
+    }  # fmt: skip
     assert (paper["generator"], other["generator"]) == ("weights of the last step", "moving average of the weights")
 
 
@@ -239,7 +242,7 @@ def parsed(command):
     """The config that the trainer reads off a command."""
     python, module, name, *words = shlex.split(command)
     assert (python, module, name) == ("python", "-m", "dcgan_book.training")
-    return TrainConfig(**vars(training._parser().parse_args(words)))
+    return TrainConfig(**vars(_parser().parse_args(words)))
 
 
 def recipe(config):
@@ -281,7 +284,7 @@ def test_a_command_names_no_folder(given, shown):
 
 def test_no_written_file_names_a_place_of_this_machine(exports, shelf, tmp_path):
     made = exports["other"]
-    assert PRIVATE in (made.run / "config.json").read_text(), "the run itself has nothing to hide"
+    assert PRIVATE in (made.run / "config.json").read_text(encoding="utf-8"), "the run itself has nothing to hide"
     for path in made.folder.iterdir():
         content = path.read_bytes()
         for secret in (PRIVATE, "photos", str(shelf), str(tmp_path.parent), pretrained.__file__):
@@ -304,7 +307,7 @@ def test_a_long_log_is_thinned_and_keeps_its_last_line(run, tmp_path, monkeypatc
     checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
     torch.save(checkpoint | {"step": 5 * lines}, run / "checkpoint.pt")
     log = [{"step": 5 * (i + 1), "d_loss": 1 / (i + 1)} for i in range(lines + 3)]  # 3 lines past the checkpoint
-    (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in log))
+    (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in log), encoding="utf-8")
     thinned = load(pretrained.export(run, "thin", tmp_path)).log
     assert len(thinned) == lines if lines <= 10 else 5 <= len(thinned) <= 10
     assert all(record in log[:lines] for record in thinned) and thinned[-1:] == log[:lines][-1:]
@@ -474,7 +477,7 @@ def test_what_cannot_be_exported(run, tmp_path):
 
 
 def test_a_place_that_cannot_be_written(exports, tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(SystemExit, match="^error: .*file") as end:
         pretrained.main(["export", str(exports["paper"].run), "name", "--to", str(tmp_path / "file")])
     one_line(end)

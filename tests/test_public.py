@@ -14,11 +14,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
-SUPPORTED = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
+SUPPORTED = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"])
 
 
 def requirements():
-    lines = (line.partition(" #")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
+    lines = (line.partition(" #")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -31,16 +31,16 @@ def test_requirements_are_bounded_and_install_the_package():
 
 
 def test_binder_installs_the_same_for_a_python_that_we_support():
-    runtime = (ROOT / ".binder" / "runtime.txt").read_text().strip()
+    runtime = (ROOT / ".binder" / "runtime.txt").read_text(encoding="utf-8").strip()
     assert re.fullmatch(r"python-3\.\d+", runtime) and runtime.removeprefix("python-") in SUPPORTED
-    lines = (ROOT / ".binder" / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / ".binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     included = [line.split()[1] for line in lines if line.startswith("-r ")]
     assert [(ROOT / ".binder" / name).resolve() for name in included] == [ROOT / "requirements.txt"]
 
 
 @pytest.fixture
 def workflow():
-    return yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
+    return yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))
 
 
 def test_the_public_ci_runs_what_ours_runs(workflow):
@@ -54,12 +54,12 @@ def test_what_is_published_is_what_the_readme_builds(workflow):
     steps = workflow["jobs"]["publish"]["steps"]
     (upload,) = [step for step in steps if "upload-pages-artifact" in step.get("uses", "")]
     assert upload["with"]["path"] == "_build/html"
-    (command,) = re.findall(r"jupyter-book build [^\n`]+", (ROOT / "README.md").read_text())
+    (command,) = re.findall(r"jupyter-book build [^\n`]+", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert command in [step.get("run") for step in steps]
 
 
 def test_the_buttons_have_where_to_lead_once_the_address_is_set():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert set(config["repository"]) == {"url", "branch"}
     assert set(config["launch_buttons"]) == {"colab_url", "binderhub_url"}
 
@@ -75,7 +75,7 @@ def first_cells():
 
 def test_every_notebook_knows_where_the_book_is():
     cells = first_cells()
-    address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    address = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
     assert len(set(source for source, _ in cells.values())) == 1 and len(cells) > 5
     for name, (source, tags) in cells.items():
         assert tags == ["remove-cell"] and f"repository = {address!r}" in source, name
@@ -84,7 +84,7 @@ def test_every_notebook_knows_where_the_book_is():
 def test_on_colab_a_notebook_fetches_what_it_stands_beside_and_elsewhere_does_nothing(tmp_path, monkeypatch):
     origin = tmp_path / "origin"
     (origin / "book").mkdir(parents=True)
-    (origin / "book" / "beside.json").write_text("{}")
+    (origin / "book" / "beside.json").write_text("{}", encoding="utf-8")
     git = ["git", "-C", origin, "-c", "user.name=x", "-c", "user.email=x@x"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
         subprocess.run(git + command, check=True)

@@ -40,15 +40,14 @@ def save_boxes(path, seeds, boxes):
     rows = [{"seed": b.seed, "box": [b.left, b.top, b.right, b.bottom], "label": b.label} for b in boxes]
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)  # one for each box, for who reads or compares files
     with atomic_write(path) as temporary:
-        temporary.write_text(
-            f'{{\n "seeds": {json.dumps([int(seed) for seed in seeds])},\n "boxes": [\n{lines}\n ]\n}}\n'
-        )
+        text = f'{{\n "seeds": {json.dumps([int(seed) for seed in seeds])},\n "boxes": [\n{lines}\n ]\n}}\n'
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def load_boxes(path):
     """The seeds and the boxes of a file of `save_boxes`, two lists. Raises ValueError if it is not one."""
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         boxes = [Box(row["seed"], *row["box"], row["label"]) for row in content["boxes"]]
         return list(content["seeds"]), boxes
     except (KeyError, TypeError, ValueError) as error:

@@ -95,7 +95,7 @@ def test_boxes_come_back_from_their_file(tmp_path):
              '{"seeds": [1], "boxes": [{"seed": 1, "box": [0, 0, 0, 9], "label": "window"}]}'],
 )  # fmt: skip
 def test_other_files_are_refused_in_one_line(tmp_path, text):
-    (tmp_path / "boxes.json").write_text(text)
+    (tmp_path / "boxes.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="boxes.json is not a file of boxes") as refusal:
         forgetting.load_boxes(tmp_path / "boxes.json")
     assert "\n" not in str(refusal.value)
@@ -374,7 +374,7 @@ def test_a_ratios_interval_is_a_bootstraps_of_pairs():
 
 def test_the_hook_of_the_chapter_is_the_packages(generator, z):
     names = {"torch": torch}
-    for cell in json.loads((Path(__file__).parents[2] / "book" / "04-forgetting.ipynb").read_text())["cells"]:
+    for cell in json.loads((Path(__file__).parents[2] / "book" / "04-forgetting.ipynb").read_text(encoding="utf-8"))["cells"]:
         if "derived" in cell["metadata"].get("tags", []):
             exec("".join(cell["source"]), names)  # our own notebook
     whole = generator(z)
@@ -397,11 +397,11 @@ def test_the_experiments_are_of_todays_weights_and_boxes():
         "boxes": EXPERIMENTS / "window-boxes.json",
     }
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
-    assert json.loads((EXPERIMENTS / "forgetting.json").read_text())["of"] == digests
+    assert json.loads((EXPERIMENTS / "forgetting.json").read_text(encoding="utf-8"))["of"] == digests
 
 
 def test_the_sheet_of_ablated_samples_has_a_label_for_each():
-    key = json.loads((EXPERIMENTS / "by-eye-ablated.json").read_text())
+    key = json.loads((EXPERIMENTS / "by-eye-ablated.json").read_text(encoding="utf-8"))
     assert Image.open(EXPERIMENTS / "by-eye-ablated.png").size == (20 * 64, 6 * 64)
     assert len(key["edits"]) == 120 and key["edits"].count("none") == 30
     assert key["window"] == sorted(set(key["window"])) and 0 <= key["window"][0] <= key["window"][-1] < 120
