@@ -49,7 +49,7 @@ def test_leading_dimensions_are_sums_of_their_own():
     for norm in arithmetic.NORMS:
         together = combine(a, b, c, norm)
         assert together.shape == (5, 100)
-        torch.testing.assert_close(together, torch.stack([combine(*one, norm) for one in zip(a, b, c)]))
+        torch.testing.assert_close(together, torch.stack([combine(*one, norm) for one in zip(a, b, c, strict=True)]))
 
 
 @pytest.mark.parametrize("prior", ["uniform", "normal"])

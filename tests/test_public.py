@@ -1,10 +1,14 @@
-"""What runs elsewhere, as far as it can be checked without a network: the public CI, Binder, the buttons."""
+"""What runs elsewhere, as far as it can be checked without a network: what pip installs, our CI, Binder, the buttons."""
 
+import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
@@ -12,56 +16,107 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-SUPPORTED = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SUPPORTED = SpecifierSet(PROJECT["requires-python"])
 
 
 def requirements():
-    lines = (line.partition(" #")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = (line.partition(" #")[0].strip() for line in lines)
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def test_requirements_are_bounded_and_install_the_package():
     *libraries, package = requirements()
     assert package == "-e ."
-    parsed = [Requirement(line) for line in libraries]
+    parsed = [Requirement(line) for line in [*libraries, *PROJECT["dependencies"]]]
     assert [str(r) for r in parsed if not any("<" in s.operator for s in r.specifier)] == []
-    assert len({r.name for r in parsed}) == len(parsed)
+    assert len({canonicalize_name(r.name) for r in parsed}) == len(parsed), "each stands in one place"
 
 
-def test_binder_installs_the_same_for_a_python_that_we_support():
-    runtime = (ROOT / ".binder" / "runtime.txt").read_text(encoding="utf-8").strip()
-    assert re.fullmatch(r"python-3\.\d+", runtime) and runtime.removeprefix("python-") in SUPPORTED
+def test_the_package_asks_for_all_that_it_imports():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "dcgan_book").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"dcgan_book"}
+    asked = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    brought_by = packages_distributions()
+    missing = {name for name in imported if not asked & {canonicalize_name(d) for d in brought_by[name]}}
+    assert imported and not missing
+
+
+def test_binder_installs_the_same():
     lines = (ROOT / ".binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     included = [line.split()[1] for line in lines if line.startswith("-r ")]
     assert [(ROOT / ".binder" / name).resolve() for name in included] == [ROOT / "requirements.txt"]
 
 
+def test_what_runs_elsewhere_runs_a_python_that_we_support():
+    binder = (ROOT / ".binder" / "runtime.txt").read_text(encoding="utf-8").strip().removeprefix("python-")
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))["image"]
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))["jobs"]
+    checked = jobs["check"]["strategy"]["matrix"]["python"]
+    for version in (binder, container.rpartition(":")[2], *checked, *jobs["package"]["strategy"]["matrix"]["python"]):
+        assert version in SUPPORTED, version
+    minor = [int(version.partition(".")[2]) for version in checked]
+    assert f"3.{min(minor) - 1}" not in SUPPORTED and f"3.{max(minor) + 1}" not in SUPPORTED, "both ends are checked"
+
+
 @pytest.fixture
-def workflow():
-    return yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))
+def ci(tmp_path):
+    """Runs `.ci/run` in a repository with a README of these commands, and tools that only say what they are asked."""
+    tools, repository = tmp_path / "tools", tmp_path / "repository"
+    (repository / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "run", repository / ".ci" / "run")
+    tools.mkdir()
+    said = "#!/bin/sh\necho Requirement already satisfied: $(basename $0)\necho $(basename $0) \"$@\"\n"
+    for name in ("pip", "ruff", "mypy", "chromium"):
+        (tools / name).write_text(said, encoding="utf-8")
+    activate = "#!/bin/sh\nmkdir -p .venv/bin && : > .venv/bin/activate\n"
+    (tools / "python3").write_text(activate, encoding="utf-8")
+
+    def run(*commands, fail=None):
+        if fail:
+            (tools / fail).write_text("#!/bin/sh\necho bad; exit 3\n", encoding="utf-8")
+        for tool in tools.iterdir():
+            tool.chmod(0o755)
+        blocks = "".join(f"```bash\n{command}\n```\n" for command in commands)
+        (repository / "README.md").write_text(f"```\na tree/\n```\n{blocks}", encoding="utf-8")
+        git = ["git", "-C", repository, "-c", "user.name=x", "-c", "user.email=x@x"]
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+            subprocess.run(git + words, check=True)
+        path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+        command = ["bash", repository / ".ci" / "run"]
+        return subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+
+    return run
 
 
-def test_the_public_ci_runs_what_ours_runs(workflow):
-    check, publish = workflow["jobs"]["check"], workflow["jobs"]["publish"]
-    assert ".ci/run" in [step.get("run") for step in check["steps"]]
-    assert all(version in SUPPORTED for version in check["strategy"]["matrix"]["python"])
-    assert publish["needs"] == "check"
+needs_bash = pytest.mark.skipif(os.name == "nt", reason="a script for bash")
 
 
-def test_what_is_published_is_what_the_readme_builds(workflow):
-    steps = workflow["jobs"]["publish"]["steps"]
-    (upload,) = [step for step in steps if "upload-pages-artifact" in step.get("uses", "")]
-    assert upload["with"]["path"] == "_build/html"
-    (command,) = re.findall(r"jupyter-book build [^\n`]+", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert command in [step.get("run") for step in steps]
+@needs_bash
+def test_our_ci_runs_the_checks_and_then_the_readmes_commands(ci):
+    done = ci("echo built", "echo '= 5 passed in 3 s ='")
+    lines = [line for line in done.stdout.splitlines() if line and line[0] != "$" and "took" not in line]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lines == ["pip install -r requirements.txt", "ruff check", "ruff format --check", "mypy", "built",
+                     "= 5 passed in 3 s ="]  # fmt: skip
+    assert done.stdout.endswith("= 5 passed in 3 s =\n")
 
 
-def test_the_buttons_have_where_to_lead_once_the_address_is_set():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    assert set(config["repository"]) == {"url", "branch"}
-    assert set(config["launch_buttons"]) == {"colab_url", "binderhub_url"}
+@needs_bash
+@pytest.mark.parametrize("commands, fail, last", [
+    (("echo built", "echo 1 failed; false"), None, "1 failed"), (("echo built", "echo passed"), "mypy", "bad"),
+    (("echo built",), None, "README.md has 1 commands, not 2"),
+])  # fmt: skip
+def test_our_ci_ends_where_something_fails(ci, commands, fail, last):
+    done = ci(*commands, fail=fail)
+    assert done.returncode != 0 and done.stdout.splitlines()[-1] == last
 
 
 def first_cells():

@@ -12,6 +12,15 @@ from dcgan_book.forgetting.boxes import (
     load_boxes,
     save_boxes,
 )
-from dcgan_book.forgetting.rankings import QUANTILES, Examples, Fit, examples, fit, iou, matched, shuffled
+from dcgan_book.forgetting.rankings import (
+    QUANTILES,
+    Examples,
+    Fit,
+    examples,
+    fit,
+    iou,
+    matched,
+    shuffled,
+)
 
 __all__ = ['Agreement', 'Box', 'Examples', 'Fit', 'QUANTILES', 'SIDE', 'agreement', 'box_masks', 'component_boxes', 'coverage', 'examples', 'fit', 'iou', 'latents', 'load_boxes', 'matched', 'save_boxes', 'shuffled']
