@@ -102,11 +102,13 @@ def fits(reading, **facts):
     """Which images have all of the facts, bool (n,).
 
     Arguments: `reading`, a `measure.Reading`; `facts`, the name of an object, "face" or a factor to what it should be:
-    True or False, a choice, or a pair of lowest and highest.
+    True or False, a choice, or a pair of lowest and highest. Raises ValueError for a name or a choice that there is not.
     """
     good = torch.ones(len(reading), dtype=torch.bool)
     for name, fact in facts.items():
         value = _value(reading, name)
+        if isinstance(fact, str):
+            _check_choice(name, fact, value)
         if isinstance(fact, tuple):
             good &= (value >= fact[0]) & (value <= fact[1])
         else:
@@ -134,13 +136,13 @@ def outcome(after, before, target, kept=KEPT, whole="face"):
 
     Arguments: `after` and `before`, `measure.Reading`s of G(A - B + C) and of G(C); `target`, facts as `fits` takes
     them; `kept`, names of what should be as before, the target aside, within `TOLERANCE`; `whole`, the object without
-    which an image is none of its kind.
+    which an image is none of its kind. Raises ValueError for a name that there is not.
     """
     stayed = torch.ones(len(after), dtype=torch.bool)
     for name in (name for name in kept if name not in target):
         now, then = _value(after, name), _value(before, name)
         stayed &= (now - then).abs() <= TOLERANCE[name] if name in TOLERANCE else torch.as_tensor(now == then)
-    return Outcome(fits(after, **target), stayed, after.presence[whole])
+    return Outcome(fits(after, **target), stayed, _value(after, whole))
 
 
 def turn(left, right):
@@ -186,7 +188,22 @@ def regress(z, values):
 
 
 def _value(reading, name):
-    return reading.presence[name] if name in reading.presence else reading.factors[name]
+    known = reading.factors | reading.presence
+    if name not in known:
+        raise ValueError(f"there is nothing called {name!r} in an image; there are {', '.join(known)}")
+    return known[name]
+
+
+def _check_choice(name, fact, value):
+    """Refuses a choice that nothing has because there is no such choice."""
+    if isinstance(value, torch.Tensor):
+        raise ValueError(f"{name} is {fact!r}; it is no choice of words: give True or False, or lowest and highest")
+    if not (value == fact).any():
+        from dcgan_book.measure.network import SCHEMAS  # whoever has a reading has loaded it
+
+        options = {option for schema in SCHEMAS.values() for option in schema.choices.get(name, ())}
+        if fact not in options:
+            raise ValueError(f"{name} is {fact!r}; it is one of {', '.join(sorted(options | set(value.tolist())))}")
 
 
 def _spread(prior):

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from dcgan_book.hooks import activations_of, retain
 from dcgan_book.latents import stream, to_batch
-from dcgan_book.models import initialise
+from dcgan_book.models import initialise, side_of
 
 RULES = ("plain", "strict", "leaky")
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a grey (ITU-R BT.601)
@@ -121,8 +121,8 @@ class Field:
     def masks(self, locations, side=64):
         """The part of each field that lies in the image: rows and columns (n, 2) to bool (n, side, side)."""
         first = (self.start + self.jump * locations)[..., None]
-        seen = (torch.arange(side) >= first) & (torch.arange(side) < first + self.size)
-        return seen[:, 0, :, None] & seen[:, 1, None, :]
+        within = (torch.arange(side) >= first) & (torch.arange(side) < first + self.size)
+        return within[:, 0, :, None] & within[:, 1, None, :]
 
     def crop(self, images, locations, fill=0):
         """What each location sees: images (n, c, h, w), locations (n, 2) to (n, c, size, size), `fill` outside."""
@@ -282,9 +282,13 @@ def lift(maps, masks, fields=None, power=2):
 
 
 def covered(masks, stage="4x4"):
-    """The share of each location's own square of the image that an object covers: bool (n, 64, 64) to (n, h, w)."""
+    """The share of each location's own square of the image that an object covers: bool (n, 64, 64) to (n, h, w).
+
+    Raises ValueError for what names no stage.
+    """
     masks = torch.as_tensor(masks)
-    return F.avg_pool2d(masks[:, None].float(), masks.shape[-1] // int(stage.split("x")[0]))[:, 0]
+    side = masks.shape[-1]
+    return F.avg_pool2d(masks[:, None].float(), side // side_of(stage, side))[:, 0]
 
 
 def selectivity(maps, shares, against=None, least=0.1):

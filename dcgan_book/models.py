@@ -122,6 +122,20 @@ def initialise(module: AnyModule, generator: torch.Generator | None = None) -> A
     return module
 
 
+def side_of(stage: str, size: int = 64) -> int:
+    """The locations a side of a stage of that name, which a side of `size` pixels is a multiple of.
+
+    Raises ValueError for what names no stage.
+
+    >>> side_of("8x8")
+    8
+    """
+    side = stage.partition("x")[0]
+    if stage != f"{side}x{side}" or not side.isdecimal() or not 1 <= int(side) <= size or size % int(side):
+        raise ValueError(f"there is no stage {stage!r} of {size} pixels; a stage is called 4x4, 8x8 and so on")
+    return int(side)
+
+
 def _maps(width, size):
     """Feature maps of the hidden layers: side of the layer to their number, from 4x4 up to half the image."""
     if size not in SIZES:

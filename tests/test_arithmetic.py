@@ -142,6 +142,25 @@ def test_facts_are_looked_up():
     assert fits(seen, face=False).tolist() == [False] * 4
 
 
+@pytest.mark.parametrize("facts, message", [
+    ({"smiel": (0, 1)}, "nothing called 'smiel' in an image; there are presentation, yaw, smile, face"),
+    ({"presentation": "mann"}, "presentation is 'mann'; it is one of man, woman"),
+    ({"glasses": "yes"}, "glasses is 'yes'; it is no choice of words"),
+])  # fmt: skip
+def test_a_fact_that_there_is_not_is_refused(facts, message):
+    with pytest.raises(ValueError, match=message):
+        fits(reading(), **facts)
+    with pytest.raises(ValueError, match=message):
+        outcome(reading(), reading(), facts)
+    assert not fits(reading(), presentation="woman").any(), "a choice that nothing here has"
+
+
+def test_what_is_kept_and_what_makes_an_image_whole_have_names():
+    for options in ({"kept": ("hat",)}, {"whole": "hat"}):
+        with pytest.raises(ValueError, match="nothing called 'hat'"):
+            outcome(reading(), reading(), {"glasses": False}, **options)
+
+
 def test_a_sum_is_scored_beside_its_c():
     before = reading(yaw=[0.0, 30, 0, 0])
     after = reading(smile=[0.9, 0.9, 0.3, 0.9], yaw=[10.0, 10, 0, 0], face=[True, True, True, False])

@@ -465,6 +465,12 @@ def test_the_share_of_a_square_that_is_covered():
     assert covered(masks, "8x8")[1, 7, 7] == 1 / 4 and covered(masks, "8x8").sum() == 4 + 1 / 4
 
 
+@pytest.mark.parametrize("stage", ["5x5", "8", "8x4", "0x0", "128x128", "wide"])
+def test_squares_of_a_stage_that_there_is_not_are_refused(stage):
+    with pytest.raises(ValueError, match=f"no stage '{stage}' of 64 pixels"):
+        covered(np.zeros((1, 64, 64), bool), stage)
+
+
 def pairs_by_hand(responses, shares, against, least):
     """Right pairs over pairs, counted one by one."""
     right = pairs = 0

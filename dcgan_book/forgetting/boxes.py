@@ -11,6 +11,7 @@ from dcgan_book.cache import atomic_write
 from dcgan_book.latents import draw_z, stream
 from dcgan_book.measure.intervals import Estimate, bootstrap, wilson
 from dcgan_book.measure.reading import VISIBLE
+from dcgan_book.models import side_of
 
 SIDE = 64  # pixels of an image
 
@@ -142,5 +143,6 @@ def coverage(masks, stage):
 
     A cell is the square of pixels in its place: 8 px wide at 8x8. With kernels of 4 it is also the middle of what
     the cell draws; with kernels of 5 what a cell draws lies up to half a cell further to the top left.
+    Raises ValueError for what names no stage.
     """
-    return F.avg_pool2d(masks[:, None].float(), SIDE // int(stage.split("x")[0]))[:, 0]
+    return F.avg_pool2d(masks[:, None].float(), SIDE // side_of(stage, SIDE))[:, 0]

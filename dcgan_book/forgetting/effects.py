@@ -35,8 +35,9 @@ def observe(model, z, instrument, discriminator=None, batch=128):
         if discriminator is not None:
             logits.append(discriminator(part).cpu())
     images = torch.cat(images)
-    seen = instrument.read(images)
-    return Observed(images, seen.presence, seen.labels, seen.features, torch.cat(logits) if logits else None)
+    reading = instrument.read(images)
+    logits = torch.cat(logits) if logits else None
+    return Observed(images, reading.presence, reading.labels, reading.features, logits)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Scorecard:
     instead: torch.Tensor
 
     def pixels(self, when="before"):
-        """Pixels of the target in each image, (n,), `when` "before" or "after"."""
+        """Pixels of the target in each image, (n,), `when` "before" or "after". Raises ValueError for another `when`."""
+        if when not in ("before", "after"):
+            raise ValueError(f'when is {when!r}; it is "before" or "after"')
         return (getattr(self, when).labels == LABELS.index(self.target)).sum((1, 2))
 
     def summary(self):
@@ -115,13 +118,21 @@ class Scorecard:
         return rows
 
     def became(self, label):
-        """The share of the target's pixels that show `label` afterwards, with its interval: an Estimate."""
-        return _ratio(self.instead[:, LABELS.index(label)].double(), self.instead.sum(1).double())
+        """The share of the target's pixels that show `label` afterwards, with its interval: an Estimate.
+
+        Raises ValueError for another label than a room's.
+        """
+        return _ratio(self.instead[:, _index(label)].double(), self.instead.sum(1).double())
 
 
 def compare(before, after, target="window"):
-    """The `Scorecard` of two `Observed` of the same latents."""
-    was = before.labels == LABELS.index(target)
+    """The `Scorecard` of two `Observed` of the same latents.
+
+    Raises ValueError for a `target` that is not an object that can be present.
+    """
+    if target not in before.present:
+        raise ValueError(f"target is {target!r}; it is one of {', '.join(before.present)}")
+    was = before.labels == _index(target)
     change = (after.images - before.images).abs().mean(1)
     inside, outside = ((change * where).sum((1, 2)) / where.sum((1, 2)) for where in (was, ~was))
     instead = torch.stack([(was & (after.labels == i)).sum((1, 2)) for i in range(len(LABELS))], 1)
@@ -147,17 +158,26 @@ def direct_effect(model, stage, z, instrument, target="window", batch=128, **opt
     """What each unit does alone: the share of the picture that `target` loses without it, mean over z, (units,).
 
     `options` are those of `ablate`. It takes a pass through the model and the instrument for every unit.
+    Raises ValueError for another target than a label of a room's pixels.
     """
+    wanted = _index(target)
 
     def area():
         labels = [instrument.read(images.cpu()).labels for images in _images(model, z, batch)]
-        return (torch.cat(labels) == LABELS.index(target)).float().mean()
+        return (torch.cat(labels) == wanted).float().mean()
 
     before, without = area(), []
     for unit in range(model.stages[stage][0].out_channels):
         with ablate(model, stage, [unit], **options):
             without.append(area())
     return before - torch.stack(without)
+
+
+def _index(label):
+    """The number that stands for a label in an image of labels."""
+    if label not in LABELS:
+        raise ValueError(f"there is no label {label!r}; there are {', '.join(LABELS)}")
+    return LABELS.index(label)
 
 
 def _ratio(values, whole):

@@ -132,7 +132,7 @@ def matched(ranking, activity, generator=None, group=8):
     Arguments: `ranking`, all units; `activity`, (units,), their mean activations. The first k of the result come
     from the same groups of activity as the first k of `ranking`, in the same numbers, for every k.
     """
-    deal = torch.empty_like(ranking)
+    partner = torch.empty_like(ranking)
     for like in activity.argsort().split(group):
-        deal[like] = like[torch.randperm(len(like), generator=generator)]
-    return deal[ranking]
+        partner[like] = like[torch.randperm(len(like), generator=generator)]
+    return partner[ranking]

@@ -116,6 +116,9 @@ def test_boxes_cover_cells_by_their_share():
     assert forgetting.coverage(masks, "16x16")[1, 4:6, 2:5].eq(1).all()
     assert forgetting.coverage(masks, "4x4")[1, 1, 0:2].tolist() == [0.25, 0.125]
     assert torch.equal(forgetting.coverage(masks, "64x64").bool(), masks)
+    for stage in ("5x5", "8", "128x128", "wide"):
+        with pytest.raises(ValueError, match=f"no stage '{stage}' of 64 pixels"):
+            forgetting.coverage(masks, stage)
     with pytest.raises(ValueError, match="sample 9, which is not among the 1 seeds"):
         forgetting.box_masks([Box(9, 0, 0, 1, 1)], [4])
 
@@ -316,6 +319,20 @@ def test_the_rows_are_plain_counts_of_a_small_case():
     assert rows["lost"] == {"bed": pytest.approx(1 / 3)} and rows["logit"] == pytest.approx(-1)
     card.before.present["window"][0] = False  # where a few pixels are not enough to be one
     assert card.summary()["inside"] == pytest.approx(1 / 3) and card.summary()["left"] == 0
+
+
+def test_what_has_no_name_here_is_refused(generator, z):
+    before = effects.observe(generator, z[:4], Colours())
+    for target in ("widnow", "wall"):  # pixels may be a wall, but none is present or lost
+        with pytest.raises(ValueError, match=f"target is '{target}'; it is one of window, bed"):
+            effects.compare(before, before, target)
+    card = effects.compare(before, before)
+    with pytest.raises(ValueError, match="no label 'widnow'"):
+        card.became("widnow")
+    with pytest.raises(ValueError, match="no label 'widnow'"):
+        effects.direct_effect(generator, "8x8", z[:4], Colours(), "widnow")
+    with pytest.raises(ValueError, match="when is 'instead'"):
+        card.pixels("instead")
 
 
 def test_other_edits_are_observed_in_the_same_way(generator, z):
