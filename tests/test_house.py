@@ -111,3 +111,11 @@ def test_the_readmes_tree_is_there_and_whole():
     assert [name for name in sorted(drawn) if not (PACKAGE / name).exists()] == []
     entries = {path.name + "/" * path.is_dir() for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     assert entries - {"__init__.py"} <= drawn
+
+
+def test_what_is_called_slow_is_there(pytestconfig):
+    (plugin,) = [each for each in pytestconfig.pluginmanager.get_plugins() if hasattr(each, "SLOW_FIXTURES")]
+    files = list((ROOT / "tests").rglob("*.py"))
+    defined = {name for path in files for name in re.findall(r"def (\w+)\(", path.read_text(encoding="utf-8"))}
+    assert plugin.SLOW | plugin.SLOW_FIXTURES <= defined
+    assert plugin.SLOW_FILES <= {path.name for path in files}
