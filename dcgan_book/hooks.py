@@ -86,23 +86,13 @@ def ablate(
     convolution = cast(nn.Conv2d, _stages(model)[stage][0])
     count, side = convolution.out_channels, int(stage.split("x")[0])
     units = torch.as_tensor(units).long().flatten()
-    if len(units) and not 0 <= units.min() <= units.max() < count:
-        raise ValueError(f"units are {units.min()} to {units.max()}; stage {stage} has 0 to {count - 1}")
-    if isinstance(value, str):
-        if value != "mean":
-            raise ValueError(f'value is {value!r}; it is a number, one for each unit, or "mean"')
-    else:
+    _check_units(units, count, stage)
+    if not isinstance(value, str):
         value = torch.as_tensor(value)
-        if value.shape not in ((), units.shape):
-            shape = tuple(value.shape)
-            raise ValueError(f"value has shape {shape}; give one number, or one for each of {len(units)} units")
+    _check_value(value, len(units))
     if region is not None:
         region = torch.as_tensor(region)
-        if region.dtype != torch.bool or region.ndim not in (2, 3) or region.shape[-2:] != (side, side):
-            raise ValueError(
-                f"region is {region.dtype} {tuple(region.shape)}; "
-                f"stage {stage} needs bool ({side}, {side}) or (n, {side}, {side})"
-            )
+        _check_region(region, stage, side)
 
     def edit(_layer, _inputs, output):
         index = units.to(output.device)
@@ -134,8 +124,33 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
             norm.training, norm.track_running_stats = training, tracking
 
 
+def _check_units(units: torch.Tensor, count: int, stage: str) -> None:
+    if len(units) and not 0 <= units.min() <= units.max() < count:
+        last = count - 1
+        raise ValueError(f"units are {units.min()} to {units.max()}; stage {stage} has 0 to {last}")
+
+
+def _check_value(value: str | torch.Tensor, count: int) -> None:
+    if isinstance(value, str):
+        if value != "mean":
+            raise ValueError(f'value is {value!r}; it is a number, one for each unit, or "mean"')
+    elif value.shape not in ((), (count,)):
+        shape = tuple(value.shape)
+        raise ValueError(f"value has shape {shape}; give one number, or one for each of {count} units")
+
+
+def _check_region(region: torch.Tensor, stage: str, side: int) -> None:
+    mask = region.dtype == torch.bool and region.ndim in (2, 3)
+    if not mask or region.shape[-2:] != (side, side):
+        raise ValueError(
+            f"region is {region.dtype} {tuple(region.shape)}; "
+            f"stage {stage} needs bool ({side}, {side}) or (n, {side}, {side})"
+        )
+
+
 def _stages(model: nn.Module) -> Mapping[str, nn.Sequential]:
-    return cast("Mapping[str, nn.Sequential]", model.stages)  # PyTorch's own types know no attribute of a module
+    # PyTorch's own types know no attribute of a module
+    return cast("Mapping[str, nn.Sequential]", model.stages)
 
 
 def _layer(model: nn.Module, stage: str, before_relu: bool) -> nn.Module:
