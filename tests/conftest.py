@@ -32,7 +32,6 @@ SLOW = {
     "test_processes_that_start_together_decode_once",
     "test_slider_to_picture_takes_a_moment",
     "test_standardised_weights_do_not_depend_on_a_units_scale",
-    "test_ten_thousand_rooms_take_a_minute_of_two_cores_and_less_than_a_gigabyte",
     "test_the_benchmark_prints_both_rates_their_ratio_and_where_the_time_goes",
     "test_the_book_of_solutions_is_open_and_runs",
     "test_the_command_ends_with_1_and_one_line",

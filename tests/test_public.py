@@ -161,5 +161,5 @@ def test_on_colab_a_notebook_fetches_what_it_stands_beside_and_elsewhere_does_no
     exec(source, {"get_ipython": Shell})
     (clone, _), (install, where) = asked
     assert clone[:2] == ["git", "clone"] and install[1:] == "-m pip install -q -r requirements.txt".split()
-    assert (ROOT / "requirements.txt").exists() and where == sys.path[0].split("/")[-1] == "dcgan-book"
+    assert (ROOT / "requirements.txt").exists() and where == Path(sys.path[0]).name == "dcgan-book"
     assert Path("beside.json").exists()
