@@ -19,6 +19,7 @@ BOUND = "upper bound"  # what a claim of absence gets in the place of a verdict
 ANSWER = "answered"  # and a question
 DECIDES = ("rule", "bound", "untested", "question")
 SIDES = ("above", "below")
+UNITS = ("%", "number")
 LEVELS = ("at least", "at most", "as")
 
 
@@ -38,6 +39,7 @@ class Rule:
     trainings: int
     level: tuple[str, float | str] | None = None
     floor: str | None = None
+    unit: str = "%"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def registry(path: str | Path) -> dict[str, Claim]:
 def _rule(clear, readings, resampled, level=None, **others):
     if clear not in SIDES:
         raise ClaimError(f"clear is {clear!r}; it is one of {', '.join(SIDES)}")
+    if others.get("unit", "%") not in UNITS:
+        raise ClaimError(f"unit is {others['unit']!r}; it is one of {', '.join(UNITS)}")
     if level is not None:
         ((kind, wanted),) = level.items()
         if kind not in LEVELS or (kind == "as") != (wanted == "floor") or (kind == "as" and not others.get("floor")):
