@@ -1,0 +1,108 @@
+"""A fair small study of remedies for chapter 1: one budget of images, one change at a time, three seeds each.
+
+`python book/experiments/study.py` trains what is not there yet (seven to ten minutes a run on one core) and writes
+study.json: for the weights as they are and for their moving average, the distance to real rooms, the share of samples
+with each object, the power at the Nyquist corner, and seconds. Run it twice at once, with `--part 0/2` and `--part
+1/2`, to use two cores; `--collect` joins the parts.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from dcgan_book import measure, training
+from dcgan_book.latents import draw_z, recalibrate, stream, to_batch
+from dcgan_book.worlds import rooms
+
+FOLDER = Path(__file__).parent
+RUNS = FOLDER.parents[1] / "runs" / "study"
+SEEDS = (0, 1, 2)
+IMAGES, WIDTH, SAMPLES, DATA = 96_000, 32, 2000, 60_000
+RECIPES = {  # what each changes of the paper's recipe; the moving average is measured beside every one
+    "the paper's": {"batch": 128},
+    "batch 64": {"batch": 64},
+    "batch 32": {"batch": 32},
+    "noise 0.1": {"batch": 32, "instance_noise": 0.1},
+    "noise 0.1, falling": {"batch": 32, "instance_noise": 0.1, "noise_steps": IMAGES // 32},
+    "rate falling": {"batch": 32, "decay_from": 0.4},
+    "rate 0.0006, falling": {"batch": 32, "lr_d": 6e-4, "lr_g": 6e-4, "decay_from": 0.4},
+    "relativistic": {"batch": 32, "relativistic": True},
+    "R1": {"batch": 32, "r1": 1.0},
+    "R1, rate falling": {"batch": 32, "r1": 1.0, "decay_from": 0.4},
+    "R1, rate 0.0006, falling": {"batch": 32, "r1": 1.0, "lr_d": 6e-4, "lr_g": 6e-4, "decay_from": 0.4},
+    "R1, rate 0.0006, falling, relativistic": {
+        "batch": 32, "r1": 1.0, "lr_d": 6e-4, "lr_g": 6e-4, "decay_from": 0.4, "relativistic": True,
+    },
+}  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A small study of remedies.")
+    parser.add_argument("--part", default="0/1", metavar="I/N", help="only every N-th run, from the I-th on")
+    parser.add_argument("--collect", action="store_true", help="only join what is there")
+    options = parser.parse_args()
+    part, parts = map(int, options.part.split("/"))
+    jobs = [(name, seed) for seed in SEEDS for name in RECIPES]
+    RUNS.mkdir(parents=True, exist_ok=True)
+    if not options.collect:
+        images = rooms.dataset(DATA).images
+        judge = Judge()
+        for name, seed in jobs[part::parts]:
+            path = file_of(name, seed)
+            if not path.exists():
+                path.write_text(json.dumps(run_of(name, seed, images, judge)) + "\n", encoding="utf-8")
+    found = [json.loads(file_of(*job).read_text(encoding="utf-8")) for job in jobs if file_of(*job).exists()]
+    text = json.dumps({"images": IMAGES, "width": WIDTH, "samples": SAMPLES, "runs": found}, indent=1)
+    (FOLDER / "study.json").write_text(text + "\n", encoding="utf-8")
+    print(f"{len(found)} of {len(jobs)} runs")
+
+
+def file_of(name, seed):
+    slug = "-".join("".join(letter if letter.isalnum() else " " for letter in name).split())
+    return RUNS / f"{slug}-{seed}.json"
+
+
+def run_of(name, seed, images, judge):
+    """One training, its settings, and what is read on samples of its last weights and of their average."""
+    changes = RECIPES[name]
+    config = training.TrainConfig(
+        width=WIDTH, steps=IMAGES // changes["batch"], seed=seed, ema=0.999, precision="bf16", threads=1, **changes
+    )
+    run = training.train(config, images)
+    result = {"name": name, "seed": seed, "changes": changes, "seconds": run.log[-1]["seconds"]}
+    for which, generator in (("live", run.generator), ("average", run.ema)):
+        recalibrate(generator, config.prior, seed=seed)
+        z = draw_z(SAMPLES, config.z_dim, config.prior, stream(seed, "judged"))
+        with torch.no_grad():
+            result[which] = judge(torch.cat([generator(part) for part in z.split(200)]))
+    return result
+
+
+class Judge:
+    """What the instrument and the spectrum say of samples, beside drawn rooms that no training has seen."""
+
+    def __init__(self):
+        self.instrument = measure.load()
+        real = to_batch(rooms.dataset(SAMPLES, seed=measure.HELD_OUT).images)
+        self.features, self.corner = self.instrument.read(real).features, corner(real)
+
+    def __call__(self, images):
+        reading = self.instrument.read(images)
+        return {
+            "distance": measure.frechet(reading.features, self.features),
+            "rates": {name: there.float().mean().item() for name, there in reading.presence.items()},
+            "corner": corner(images) / self.corner,
+        }
+
+
+def corner(images):
+    """Mean power of images (n, 3, s, s) at the Nyquist corner, where a chessboard of pixels has all of its own."""
+    spectrum = torch.fft.fft2(images.float().mean(1))
+    middle = images.shape[-1] // 2
+    return spectrum[:, middle, middle].abs().square().mean().item()
+
+
+if __name__ == "__main__":
+    main()
