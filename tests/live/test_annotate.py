@@ -18,7 +18,7 @@ from dcgan_book import forgetting, measure, pretrained
 from dcgan_book.forgetting.boxes import Box, load_boxes, save_boxes
 from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.latents import draw_z, recalibrate, stream
-from dcgan_book.live import annotate
+from dcgan_book.live import annotate, widgets
 from dcgan_book.live.annotate import Annotator, Refitting, refit
 from dcgan_book.models import Generator
 
@@ -431,7 +431,7 @@ def test_a_page_without_kernel_gets_the_refits_picture(tmp_path):
     shown = []
     refitting = Refitting(annotator, generator, "8x8", draw_z(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dcgan_book.widgets.display", lambda formats, **_: shown.append(formats))
+        patch.setattr(widgets, "display", lambda formats, **_: shown.append(formats))
         refitting.show()
     page = shown[0]["text/html"]
     assert "2 of 2 samples with the boxes" in page and "2 boxes tell windows" in page and page.count("<img") == 2

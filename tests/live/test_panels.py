@@ -1,4 +1,4 @@
-"""Live figures: what live.js computes is what PyTorch computes, and every panel answers to its controls."""
+"""Live figures: what engine.js computes is what PyTorch computes, and every panel answers to its controls."""
 
 import base64
 import html
@@ -64,7 +64,7 @@ def latents(n, z_dim=100):
 
 
 def in_browser(tab, generator, z, edits=(), simd=True):
-    """What live.js draws, (n, channels, 64, 64), and what else DRAW returns."""
+    """What engine.js draws, (n, channels, 64, 64), and what else DRAW returns."""
     header, data = live.pack(generator)
     result = tab.evaluate(DRAW, {
         "module": MODULE, "header": header, "data": base64.b64encode(data).decode(), "simd": simd,
@@ -213,7 +213,7 @@ def open_page(browser, tmp_path, trained):
         static = tmp_path / "_static"
         static.mkdir()
         (static / "live.js").write_text(live.page_script())
-        (static / "live.css").write_text(Path(live.__file__).with_name("live.css").read_text())
+        (static / "live.css").write_text(Path(live.__file__).with_name("live.css").read_text(encoding="utf-8"))
         name, script = live.weights_script(generator, "tiny")
         if weights:
             (static / f"live-{name}.js").write_text(script)

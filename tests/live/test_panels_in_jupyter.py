@@ -22,8 +22,8 @@ from dcgan_book.models import Generator
 FIGURE = [
     """import torch
 from dcgan_book import live, pretrained
+from dcgan_book.latents import recalibrate
 from dcgan_book.models import Generator
-from dcgan_book.training import recalibrate
 torch.manual_seed(0)
 generator = recalibrate(Generator(8), count=128)
 trained = pretrained.Pretrained(generator, None, {"prior": "uniform"}, [])
@@ -35,7 +35,7 @@ figure""",
 ]
 BOXES = [
     """import torch
-from dcgan_book.annotate import Annotator
+from dcgan_book.live.annotate import Annotator
 annotator = Annotator(torch.zeros(3, 3, 64, 64), "boxes.json", [4, 8, 15])
 annotator""",
     'from pathlib import Path; print(annotator.seen, annotator.rows, len(Path("boxes.json").read_text()))',
