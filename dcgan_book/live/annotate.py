@@ -136,7 +136,8 @@ class Refitting:
     """
 
     def __init__(self, annotator, generator, stage, z):
-        self.annotator, self.generator, self.stage, self.z = annotator, generator, stage, z
+        self.annotator, self.generator, self.stage = annotator, generator, stage
+        self.z = z = z.to(next(generator.parameters()).device)
         self.maps = activations_of(generator, stage, forgetting.latents(annotator.seeds, generator.z_dim))
         with torch.no_grad():
             self.before = generator(z)

@@ -25,18 +25,20 @@ from dcgan_book.live.weights import pack, weights_name
 from dcgan_book.worlds import rooms
 
 LOG_POINTS = 250  # of a loss curve, at most
-
-
 DIGITS = 4  # decimals of a latent in a figure
-
-
 HERE = Path(__file__).parent
+BINARIES = {"fused": "engine-fused.wasm", "simd": "engine.wasm"}  # the kernel as `assemble` writes it, the fastest first
 
 
 def script():
-    """engine.js with the chapters' figures, the files of `views`, in their place: one module."""
-    source, *views = (path.read_text(encoding="utf-8") for path in (HERE / "engine.js", *sorted(HERE.glob("views/*.js"))))
-    return source.replace("/* views */", "\n".join(views))
+    """engine.js with its WebAssembly, and the chapters' figures, the files of `views`, in their places: one module."""
+    source, *views = (
+        path.read_text(encoding="utf-8") for path in (HERE / "engine.js", *sorted(HERE.glob("views/*.js")))
+    )
+    for name, file in BINARIES.items():
+        code = base64.b64encode((HERE / file).read_bytes()).decode()
+        source = source.replace("/* binaries */", f'{name}: "{code}", /* binaries */')
+    return source.replace(" /* binaries */", "").replace("/* views */", "\n".join(views))
 
 
 class LiveFigure(anywidget.AnyWidget):
@@ -64,11 +66,15 @@ class LiveFigure(anywidget.AnyWidget):
     path = traitlets.Enum(("line", "arc"), "line").tag(sync=True)
     nudges = traitlets.List().tag(sync=True)
     at = traitlets.Int(0).tag(sync=True)
-    trays = traitlets.List([[], [], []]).tag(sync=True)
+    trays = traitlets.List().tag(sync=True)
     norm = traitlets.Enum(("free", "matched", "projected"), "free").tag(sync=True)
     amounts = traitlets.List().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
     unit = traitlets.Int(0).tag(sync=True)
+
+    @traitlets.default("trays")
+    def _empty_trays(self):
+        return [[], [], []]  # new ones, as a default value would be shared by all figures
 
     def __init__(self, generator=None, name=None, **state):
         if generator is not None:
@@ -117,7 +123,7 @@ def walk(trained, generator=None, directions=5, rooms=9):
     many of `walking.top_directions` at the first room can be nudged.
     """
     network, prior = trained.generator, trained.card["prior"]
-    latents = draw_z(2 + rooms, network.z_dim, prior, generator).to(next(network.parameters()).device)
+    latents = _beside(network, draw_z(2 + rooms, network.z_dim, prior, generator))
     ways = walking.top_directions(network, latents[0], directions).directions if directions else latents[:0]
     with torch.no_grad():
         strip = network(walking.line(latents[0], latents[1], 9))
@@ -140,7 +146,7 @@ def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
     # here, as chapters 1 and 2 need no scikit-learn, which is 80 MB of a kernel
     from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
 
-    prior, pool = trained.card["prior"], pool.round(decimals=DIGITS)
+    prior, pool = trained.card["prior"], _beside(trained.generator, pool).round(decimals=DIGITS)
     centre = combine(*(pool[list(tray)] for tray in trays), prior=prior)
     nine = neighbours(centre, prior, generator)
     noise = torch.cat([nine[:4], nine[5:]]) - centre
@@ -163,7 +169,7 @@ def picker(trained, seeds, latents, concepts, page=27):
     `concepts`, texts.
     """
     with torch.no_grad():
-        shown = trained.generator(latents[:page])
+        shown = trained.generator(_beside(trained.generator, latents[:page]))
     return LiveFigure(
         trained.generator, trained.card.get("name"), view="picker", picture=_picture(figures.sheet(shown, 9)),
         data={"seeds": [int(seed) for seed in seeds], "latents": _numbers(latents), "concepts": list(concepts),
@@ -182,6 +188,7 @@ def forgetting(trained, z, rankings, insertion):
     stage, units = next(iter(rankings.values()))
     start = edit(stage, units[: len(units) // 4])
     at, on, values = insertion
+    z = _beside(trained.generator, z)
     with torch.no_grad():
         before = trained.generator(z)
         with ablate(trained.generator, stage, start["units"]):
@@ -256,6 +263,11 @@ def page_script():
     """engine.js as a classic script, since a page in a folder may not load modules; it animates the page's figures."""
     source = script().replace("export default { render };", "animate(document.currentScript.src);")
     return "(() => {\n" + source.replace("\nexport ", "\n") + "})();\n"
+
+
+def _beside(network, latents):
+    """The latents on the network's device."""
+    return latents.to(next(network.parameters()).device)
 
 
 def _numbers(latents):
