@@ -219,7 +219,7 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
     photos, labels = to_batch(rooms_shown.images), torch.from_numpy(rooms_shown.labels.copy())
     objects = [name for name in rooms.OBJECTS if rooms_shown.mask(name).any()]
     masks = [labels == rooms.LABELS.index(name) for name in objects]
-    sees, edges, n = features.receptive_field(networks[0], stage), features.edges(photos), len(photos)
+    field, edges, n = features.receptive_field(networks[0], stage), features.edges(photos), len(photos)
     rows, fields, lifts = [photos], [], [[], [], []]
     for _, _, unit in chosen:
         places = [features.peaks(activations_of(network, stage, photos)[:, unit])[1] for network in networks]
@@ -228,9 +228,9 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
         cam = features.grad_cam(networks[0], photos, layer, stage, unit, at=places[0])
         cam = features.enlarge(cam, features.receptive_field(networks[0], layer))
         rows += [figures.signed(guided[0]), figures.spotlit(photos, cam), figures.signed(guided[1])]
-        fields.append([[*(sees.start + sees.jump * place).tolist(), sees.size] for place in places[0]])
+        fields.append([[*(field.start + field.jump * place).tolist(), field.size] for place in places[0]])
         for kind, maps, at in zip(lifts, (*guided, edges), (*places, places[0]), strict=True):
-            kind.append([features.lift(maps, mask, sees.masks(at)).tolist() for mask in masks])
+            kind.append([features.lift(maps, mask, field.masks(at)).tolist() for mask in masks])
     first, rest = torch.cat(rows[:4]), torch.cat(rows)
     by_room = [[[[_tenths(kind[u][o][i]) for o in range(len(objects))] for u in range(len(chosen))] for i in range(n)]
                for kind in lifts]
