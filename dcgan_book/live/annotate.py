@@ -33,8 +33,8 @@ class Annotator(anywidget.AnyWidget):
     the samples are called in it, n ints; `labels`, what a box can be called. It starts at the first sample that
     nobody has looked at. Raises ValueError if the images do not fit the seeds, or the file is of other samples.
 
-    State that both sides set: `rows`, the arguments of each `Box`; `visited`, the seeds of the samples looked at;
-    `at`, the index of the sample shown. `observe(f, "rows")` calls f after every change. `trouble` says why the
+    State that both sides set: `rows`, the arguments of each `Box`; `visited`, the seeds of the
+    samples looked at; `at`, the index of the sample shown. `observe(f, "rows")` calls f after every change. `trouble` says why the
     file could not be written, and is "" where it could.
     """
 

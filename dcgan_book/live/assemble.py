@@ -1,4 +1,4 @@
-"""The engine's WebAssembly from its text, engine.wat: `python -m dcgan_book.live.assemble` after a change of it.
+"""WebAssembly from text: `python -m dcgan_book.live.assemble` after a change of engine.wat.
 
 Only that and a test need wasmtime. What browsers get are the files that it writes.
 """
@@ -7,14 +7,15 @@ import re
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("engine.wat")
-MULTIPLY_AND_ADD = re.compile(r"\(f32x4\.add (\(.+?\)) \(f32x4\.mul (\(.+?\)) (\(.+?\))\)\)")
+MULTIPLY_AND_ADD = re.compile(r"\(f32x4\.add (\(.+?\))\s+\(f32x4\.mul (\(.+?\)) (\(.+?\))\)\)")
 
 
 def assemble():
     """The files that engine.wat becomes: path to bytes.
 
-    One is for every browser that has vectors, one for those that also multiply and add in one instruction (relaxed
-    SIMD). The text has the former; in it each multiplication whose product is added is replaced for the latter.
+    One is for every browser that has vectors, one for those that also multiply and add in one
+    instruction (relaxed SIMD): there each multiplication of the text whose product is added is
+    replaced. Raises ImportError without wasmtime.
     """
     from wasmtime import wat2wasm  # here, as the package does without it
 

@@ -27,14 +27,14 @@ from dcgan_book.worlds import rooms
 LOG_POINTS = 250  # of a loss curve, at most
 DIGITS = 4  # decimals of a latent in a figure
 HERE = Path(__file__).parent
-BINARIES = {"fused": "engine-fused.wasm", "simd": "engine.wasm"}  # the kernel as `assemble` writes it, the fastest first
+# The kernel of the engine as `assemble` writes it, the fastest first
+BINARIES = {"fused": "engine-fused.wasm", "simd": "engine.wasm"}
 
 
 def script():
-    """engine.js with its WebAssembly, and the chapters' figures, the files of `views`, in their places: one module."""
-    source, *views = (
-        path.read_text(encoding="utf-8") for path in (HERE / "engine.js", *sorted(HERE.glob("views/*.js")))
-    )
+    """One module of engine.js, its WebAssembly, and the chapters' figures, which are the files of `views`."""
+    files = [HERE / "engine.js", *sorted(HERE.glob("views/*.js"))]
+    source, *views = (path.read_text(encoding="utf-8") for path in files)
     for name, file in BINARIES.items():
         code = base64.b64encode((HERE / file).read_bytes()).decode()
         source = source.replace("/* binaries */", f'{name}: "{code}", /* binaries */')

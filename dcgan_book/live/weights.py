@@ -34,17 +34,18 @@ def fold(generator):
 
 
 def bits_of(generator):
-    """How many bits a weight of each stage gets, by the stage's place: name to bits, for a generator of any size."""
+    """How many bits a weight of each stage gets, for a generator of any size: name to bits."""
     names = list(generator.stages)
     return dict.fromkeys(names, BITS) | dict(zip(names[-len(LAST_BITS) :], LAST_BITS, strict=True))
 
 
 def pack(generator):
-    """A generator as engine.js takes it: a header, a dict, and zlib's bytes of float32 scales and biases, then weights.
+    """A generator as engine.js takes it: a header, and zlib's bytes of scales, biases and weights.
 
-    Weights are integers of `bits_of` bits (int8 or int16), in units of their output channel's scale, in the order in
-    which engine.js reads them: stage, parity of the output's row and column, block of eight output channels, window,
-    input channel, output channel. Raises ValueError as `fold` does.
+    Scales and biases are float32. Weights are integers of `bits_of` bits (int8 or int16), in units
+    of their output channel's scale, in the order in which engine.js reads them: stage, parity of
+    the output's row and column, block of eight output channels, window, input channel, output
+    channel. The header is a dict. Raises ValueError as `fold` does.
     """
     header, vectors, integers, bits_by_stage = [], [], [], bits_of(generator)
     for (name, stage), (weight, bias) in zip(generator.stages.items(), fold(generator), strict=True):

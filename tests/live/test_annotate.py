@@ -192,14 +192,16 @@ class Tab:
         annotator.send = lambda message, buffers: sent.append((message, buffers[0]))
         annotator._handle_custom_msg("images", [])
         folder = Path(annotate.__file__).parent
-        css = (folder / "annotate.css").read_text(encoding="utf-8")
+        css, module = (
+            (folder / name).read_text(encoding="utf-8") for name in ("annotate.css", "annotate.js")
+        )
         page.set_content(
             '<!doctype html><meta name="viewport" content="width=device-width"><style>:root { color-scheme: light dark }'
             f'{css}</style><p><button>before</button><div id="here"></div>'
         )
         names = ("seeds", "labels", "rows", "visited", "at", "trouble")
         page.evaluate(MOUNT, {
-            "module": (folder / "annotate.js").read_text(encoding="utf-8"), "state": {n: getattr(annotator, n) for n in names},
+            "module": module, "state": {n: getattr(annotator, n) for n in names},
             "message": sent[0][0], "sheet": base64.b64encode(sent[0][1]).decode(),
         })  # fmt: skip
         page.wait_for_selector(".dcgan-annotate[data-state=alive]")
@@ -207,7 +209,8 @@ class Tab:
 
     def boxes(self):
         """The boxes that Python has, once it has heard what the page has done."""
-        self.annotator.set_state(self.page.evaluate("({ rows: state.rows, visited: state.visited, at: state.at })"))
+        names = "({ rows: state.rows, visited: state.visited, at: state.at })"
+        self.annotator.set_state(self.page.evaluate(names))
         assert load_boxes(self.annotator.path)[1] == self.annotator.boxes
         return [(box.seed, box.left, box.top, box.right, box.bottom, box.label) for box in self.annotator.boxes]
 

@@ -1,4 +1,4 @@
-"""Live figures: what engine.js computes is what PyTorch computes, and every panel answers to its controls."""
+"""Live figures: engine.js computes what PyTorch does, and every panel answers to its controls."""
 
 import base64
 import html
@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -93,7 +94,11 @@ def blank(browser):
 # The engine
 
 
-SIZES = [(64,), (16,), (8, 5), (4, 4, 50, 1), (4, 4, 100, 3, 128), (3, 5, 7, 3, 128), (8, 4, 100, 3, 32), (1, 5, 9, 1, 32)]
+# Width, and as far as they are other than usual: kernel, numbers in z, channels, size
+SIZES = [
+    (64,), (16,), (8, 5), (4, 4, 50, 1),
+    (4, 4, 100, 3, 128), (3, 5, 7, 3, 128), (8, 4, 100, 3, 32), (1, 5, 9, 1, 32),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -166,17 +171,18 @@ def test_vectors_and_the_plain_loop_draw_the_same(blank):
     plain, other = in_browser(blank, small(16), latents(5), simd=False)
     assert result["kernel"] in ("simd", "fused") and other["kernel"] == "plain"
     assert (images - plain).abs().max() < 1e-5
-    print(f"{result['kernel']}: {min(result['times']):.1f} ms an image, plain: {min(other['times']):.1f} ms")
+    fastest, slower = min(result["times"]), min(other["times"])
+    print(f"{result['kernel']}: {fastest:.1f} ms an image, plain: {slower:.1f} ms")
 
 
 def test_the_kernels_that_ship_are_the_text_compiled():
     made = assemble()
-    assert {path.name for path in made} == {path.name for path in Path(live.__file__).parent.glob("*.wasm")}
+    assert set(made) == set(Path(live.__file__).parent.glob("*.wasm"))
     for path, code in made.items():
-        assert path.read_bytes() == code, f"{path.name} is not engine.wat: run python -m dcgan_book.live.assemble"
+        assert path.read_bytes() == code, "run python -m dcgan_book.live.assemble"
         assert f'"{base64.b64encode(code).decode()}"' in MODULE
     plain, fused = made.values()
-    assert len(plain) - len(fused) == 3 * 4 * 4 * 2, "an instruction of 3 bytes for two of 3 in each of 32 products"
+    assert len(plain) - len(fused) == 32 * 3, "32 times an instruction of 3 bytes less"
 
 
 def test_a_latent_of_another_length_is_an_error(blank):
@@ -227,7 +233,7 @@ def open_page(browser, tmp_path, trained):
         static = tmp_path / "_static"
         static.mkdir()
         (static / "live.js").write_text(live.page_script(), encoding="utf-8")
-        (static / "live.css").write_text(Path(live.__file__).with_name("live.css").read_text(encoding="utf-8"))
+        shutil.copy(Path(live.__file__).with_name("live.css"), static)
         name, script = live.weights_script(generator, "tiny")
         if weights:
             (static / f"live-{name}.js").write_text(script, encoding="utf-8")
@@ -466,22 +472,23 @@ def test_the_same_sum_of_pixels_stands_beside_it(open_page, trained):
 def test_images_of_other_sizes_are_shown_whole(open_page, size):
     generator = small(4, size=size)
     made = pretrained.Pretrained(generator, None, {"name": "tiny", "prior": "uniform"}, [])
-    painting = live.forgetting(made, latents(2), {"all": ("8x8", range(16))}, ("8x8", [1, 2], [0.5, 1.0]))
+    rankings = {"all": ("8x8", range(16))}
+    painting = live.forgetting(made, latents(2), rankings, ("8x8", [1, 2], [0.5, 1.0]))
     tab = open_page(painting, few(made), sums(made)[0], generator=generator)
     for number in range(3):
         figure = alive(tab, number)
-        name = "z" if number != 1 else "data"
-        z = torch.tensor(state(figure, name)["latents"] if name == "data" else state(figure, name))
+        z = torch.tensor(state(figure, "z") or state(figure, "data")["latents"])
         assert_close(pixels(figure.locator("canvas").nth(1)), generator(z)[1], BYTE)
     shown = generator(torch.tensor(state(figure, "data")["pool"]))
     expected = arithmetic.pixels(*(shown[tray] for tray in CONCEPTS))
-    assert (pixels(figure.get_by_role("img", name="the same sum of pixels")) - expected).abs().mean() < 0.02
+    control = figure.get_by_role("img", name="the same sum of pixels")
+    assert (pixels(control) - expected).abs().mean() < 0.02
     copied = figure.get_by_role("button", name="take face 4 out of B").locator("canvas")
     assert_close(pixels(copied), shown[4], BYTE)
 
 
 class Elsewhere(torch.Tensor):
-    """Latents as on another device: PyTorch refuses them beside a network's weights until `.to` has moved them."""
+    """Latents as on another device: refused beside a network's weights until `.to` has moved them."""
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -496,17 +503,16 @@ def test_latents_go_to_the_device_of_the_generator(trained):
     there = latents(12).as_subclass(Elsewhere)
     with pytest.raises(RuntimeError, match="same device"):
         trained.generator(there)
-    made = [
-        live.picker(trained, range(12), there, ["smiling"], page=3),
-        live.arithmetic(trained, there, "abcdefghijkl", CONCEPTS, generator=torch.Generator().manual_seed(4)),
-        live.forgetting(trained, there[:2], {"all": ("8x8", range(64))}, ("8x8", [1, 2], [0.5, 1.0])),
-    ]
-    here = [
-        live.picker(trained, range(12), latents(12), ["smiling"], page=3),
-        live.arithmetic(trained, latents(12), "abcdefghijkl", CONCEPTS, generator=torch.Generator().manual_seed(4)),
-        live.forgetting(trained, latents(2), {"all": ("8x8", range(64))}, ("8x8", [1, 2], [0.5, 1.0])),
-    ]
-    assert [one.html() for one in made] == [one.html() for one in here]
+
+    def made_of(z):
+        random, rankings = torch.Generator().manual_seed(4), {"all": ("8x8", range(64))}
+        return [
+            live.picker(trained, range(12), z, ["smiling"], page=3).html(),
+            live.arithmetic(trained, z, "abcdefghijkl", CONCEPTS, generator=random).html(),
+            live.forgetting(trained, z[:2], rankings, ("8x8", [1, 2], [0.5, 1.0])).html(),
+        ]
+
+    assert made_of(there) == made_of(latents(12))
 
 
 def parts(value):
@@ -519,7 +525,8 @@ def parts(value):
 
 @pytest.mark.parametrize("kind", [live.LiveFigure, Annotator])
 def test_two_figures_share_nothing_that_can_be_changed(kind, tmp_path):
-    given = () if kind is live.LiveFigure else (torch.zeros(1, 3, 64, 64), tmp_path / "boxes.json", [1])
+    annotator = torch.zeros(1, 3, 64, 64), tmp_path / "boxes.json", [1]
+    given = annotator if kind is Annotator else ()
     first, second = kind(*given), kind(*given)
     for name in kind.class_own_traits():
         held = {id(part) for part in parts(getattr(first, name))}
@@ -715,7 +722,10 @@ def test_a_figure_that_cannot_run_says_so_and_keeps_its_picture(open_page, train
 WORKERS = """<script>
   window.workers = [];
   const Plain = Worker;
-  window.Worker = function (url) { workers.push(new Plain(url)); return workers[workers.length - 1]; };
+  window.Worker = function (url) {
+    workers.push(new Plain(url));
+    return workers[workers.length - 1];
+  };
 </script>"""
 
 
@@ -725,13 +735,14 @@ def test_after_a_worker_has_died_the_next_figure_starts_another(open_page, train
     tab = open_page(*made, before=WORKERS + apart)
     first = alive(tab, 0)
     assert tab.evaluate("workers.length") == 1
-    tab.evaluate("() => { workers[0].terminate(); workers[0].dispatchEvent(new ErrorEvent('error')) }")
+    tab.evaluate("workers[0].terminate(), workers[0].dispatchEvent(new ErrorEvent('error'))")
     second = alive(tab, 1)
     assert tab.evaluate("workers.length") == 2
     z = torch.tensor(made[1].data["latents"])
     assert_close(pixels(second.locator("canvas").first), trained.generator(z)[0], BYTE)
 
-    slider = first.get_by_role("slider", name="A to B")  # a figure that was alive goes on with the new worker
+    # A figure that was alive goes on with the new worker
+    slider = first.get_by_role("slider", name="A to B")
     slider.focus()
     drawn_after(tab, first, lambda: slider.press("End"))
     end = trained.generator(torch.tensor(made[0].ends[1])[None])[0]

@@ -38,7 +38,8 @@ BOXES = [
 from dcgan_book.live.annotate import Annotator
 annotator = Annotator(torch.zeros(3, 3, 64, 64), "boxes.json", [4, 8, 15])
 annotator""",
-    'from pathlib import Path; print(annotator.visited, annotator.rows, len(Path("boxes.json").read_text(encoding="utf-8")))',
+    """from pathlib import Path
+print(annotator.visited, annotator.rows, len(Path("boxes.json").read_text(encoding="utf-8")))""",
     'annotator.rows = []; annotator.at = 2; print("set")',
 ]
 
