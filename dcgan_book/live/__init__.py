@@ -15,6 +15,10 @@ from dcgan_book.live.figures import (
     units,
     walk,
 )
-from dcgan_book.live.weights import BITS, LANES, RUN, fold, pack, weights_name, weights_script
+from dcgan_book.live.weights import LANES, RUN, bits_of, fold, pack, weights_name, weights_script
 
-__all__ = ['BITS', 'DIGITS', 'HERE', 'LANES', 'LOG_POINTS', 'LiveFigure', 'RUN', 'arithmetic', 'edit', 'film', 'fold', 'forgetting', 'pack', 'page_script', 'picker', 'script', 'units', 'walk', 'weights_name', 'weights_script']
+__all__ = [
+    "DIGITS", "HERE", "LANES", "LOG_POINTS", "LiveFigure", "RUN", "arithmetic", "bits_of", "edit",
+    "film", "fold", "forgetting", "pack", "page_script", "picker", "script", "units", "walk",
+    "weights_name", "weights_script",
+]

@@ -74,7 +74,7 @@ function render({ model, el: root }) {
 
   // ------------------------------------------------------------------------------------------ what changes the state
   function look() { // the sample on show counts as looked at
-    if (!model.get("seen").includes(seed())) model.set("seen", [...model.get("seen"), seed()]);
+    if (!model.get("visited").includes(seed())) model.set("visited", [...model.get("visited"), seed()]);
   }
 
   function commit(rows, choose = selected) {
@@ -206,11 +206,11 @@ function render({ model, el: root }) {
     const at = model.get("at"), all = here(), row = model.get("rows")[selected];
     if (row?.[0] !== seed()) selected = -1;
     const chosen = selected >= 0 ? `; selected: ${describe(row)}` : "";
-    const done = model.get("seen").length === seeds.length ? "; all samples are looked at" : "";
+    const done = model.get("visited").length === seeds.length ? "; all samples are looked at" : "";
     const count = `${all.length} ${all.length === 1 ? "box" : "boxes"}`;
     words.value = `sample ${at + 1} of ${seeds.length}, ${count}${chosen}${done}`;
     stage.setAttribute("aria-label", `${words.value}. Drag to draw a box, or press A; the keys are listed below`);
-    progress.value = model.get("seen").length;
+    progress.value = model.get("visited").length;
     trouble.textContent = model.get("trouble");
     [back.disabled, undoing.disabled, deleting.disabled] = [at === 0, !history.length, selected < 0];
     if (root.getRootNode().activeElement?.disabled) stage.focus(); // or the keys would go to the notebook
@@ -236,7 +236,7 @@ function render({ model, el: root }) {
     show();
     root.dataset.state = "alive";
   });
-  for (const key of ["rows", "seen", "at", "trouble"]) model.on(`change:${key}`, () => drag || show());
+  for (const key of ["rows", "visited", "at", "trouble"]) model.on(`change:${key}`, () => drag || show());
   root.classList.add("dcgan-annotate");
   Object.assign(root, { role: "group", ariaLabel: "boxes on samples" });
   const controls = el("div", { className: "controls" }, back, next, undoing, deleting, naming, progress);

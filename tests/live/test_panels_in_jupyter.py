@@ -22,8 +22,8 @@ from dcgan_book.models import Generator
 FIGURE = [
     """import torch
 from dcgan_book import live, pretrained
+from dcgan_book.latents import recalibrate
 from dcgan_book.models import Generator
-from dcgan_book.training import recalibrate
 torch.manual_seed(0)
 generator = recalibrate(Generator(8), count=128)
 trained = pretrained.Pretrained(generator, None, {"prior": "uniform"}, [])
@@ -35,10 +35,11 @@ figure""",
 ]
 BOXES = [
     """import torch
-from dcgan_book.annotate import Annotator
+from dcgan_book.live.annotate import Annotator
 annotator = Annotator(torch.zeros(3, 3, 64, 64), "boxes.json", [4, 8, 15])
 annotator""",
-    'from pathlib import Path; print(annotator.seen, annotator.rows, len(Path("boxes.json").read_text()))',
+    """from pathlib import Path
+print(annotator.visited, annotator.rows, len(Path("boxes.json").read_text(encoding="utf-8")))""",
     'annotator.rows = []; annotator.at = 2; print("set")',
 ]
 
@@ -52,14 +53,14 @@ def lab(tmp_path_factory):
     for name, codes in (("figure", FIGURE), ("boxes", BOXES)):
         cells = [empty | {"id": f"c{i}", "source": code} for i, code in enumerate(codes)]
         notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-        (home / f"{name}.ipynb").write_text(json.dumps(notebook))
+        (home / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     environment = os.environ | {name: str(home / name.lower()) for name in names}
     options = [f"--port={port}", "--ip=127.0.0.1", "--no-browser", "--allow-root", "--IdentityProvider.token="]
-    with open(home / "log", "w") as log:
+    with open(home / "log", "w", encoding="utf-8") as log:
         command = [sys.executable, "-m", "jupyter", "lab", *options]
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -69,7 +70,7 @@ def lab(tmp_path_factory):
                 urllib.request.urlopen(f"{address}/api", timeout=5).close()
                 break
             except OSError:
-                assert server.poll() is None, (home / "log").read_text()[-2000:]
+                assert server.poll() is None, (home / "log").read_text(encoding="utf-8")[-2000:]
                 time.sleep(0.5)
         yield address
     finally:

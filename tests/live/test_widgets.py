@@ -20,6 +20,7 @@ from PIL import Image
 from dcgan_book import figures, training
 from dcgan_book.live import widgets
 from dcgan_book.live.widgets import LiveTraining, show
+from dcgan_book.models import Discriminator, Generator
 from dcgan_book.training.recipe import TrainConfig, TrainingError
 
 TINY = TrainConfig(steps=7, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1)
@@ -29,10 +30,9 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 @pytest.fixture(autouse=True)
 def displayed(monkeypatch):
-    """What is displayed, instead of displaying it. Sheets need no good statistics here."""
+    """What is displayed, instead of displaying it."""
     calls = []
     monkeypatch.setattr(widgets, "display", lambda *what, **how: calls.append((what, how)))
-    monkeypatch.setattr(training, "RECALIBRATION", 128)
     return calls
 
 
@@ -156,7 +156,7 @@ def test_start_returns_at_once_and_the_thread_holds_no_notebook_back(live, monke
 
 
 def test_own_networks_are_the_ones_trained(live):
-    models = training.Generator(2, 8), training.Discriminator(2)
+    models = Generator(2, 8), Discriminator(2)
     trained = live(replace(TINY, steps=1), models=models).start().wait()
     assert (trained.generator, trained.discriminator) == models
 
@@ -247,8 +247,8 @@ def test_starting_shows_the_whole_view_once(live, displayed):
 
 CELL = """
 import numpy as np
-from dcgan_book import training, widgets
-training.RECALIBRATION = 128
+from dcgan_book import training
+from dcgan_book.live import widgets
 config = training.TrainConfig(steps=3, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1)
 live = widgets.LiveTraining(config, np.zeros((8, 64, 64, 3), np.uint8)).start()
 print(live.wait().step)

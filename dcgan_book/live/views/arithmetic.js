@@ -29,7 +29,7 @@ views.arithmetic = async (model, root) => {
   }));
   const trays = names.map((name) => el("div", { className: "wall tray", role: "group", "aria-label": `tray ${name}` }));
   const copy = (from, label) => {
-    const canvas = picture(label);
+    const canvas = Object.assign(picture(label), { width: from.width, height: from.height });
     canvas.getContext("2d").drawImage(from, 0, 0);
     return canvas;
   };
@@ -49,13 +49,14 @@ views.arithmetic = async (model, root) => {
 
   // The control: means of colours, clipped as a screen does.
   const addPixels = () => {
-    const total = new Float32Array(4 * 64 * 64), image = new ImageData(64, 64);
+    const { width, height } = samples[0], image = new ImageData(width, height);
+    const total = new Float32Array(4 * width * height);
     model.get("trays").forEach((held, t) => held.forEach((k) => {
-      const { data } = samples[k].getContext("2d").getImageData(0, 0, 64, 64);
+      const { data } = samples[k].getContext("2d").getImageData(0, 0, width, height);
       for (let i = 0; i < total.length; i++) total[i] += ((t === 1 ? -1 : 1) * (data[i] - 127.5)) / held.length;
     }));
     image.data.set(total.map((value, i) => (i % 4 === 3 ? 255 : value + 127.5)));
-    inPixels.getContext("2d").putImageData(image, 0, 0);
+    put(inPixels, image);
   };
 
   const length = el("select", { "aria-label": "norm", onchange: () => update({ norm: length.value }) },

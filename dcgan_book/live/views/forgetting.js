@@ -4,7 +4,7 @@ views.forgetting = async (model, root) => {
   const count = model.get("z").length, numbers = [...Array(count).keys()];
   const before = numbers.map((i) => picture(`room ${i + 1}, all units on`));
   const after = numbers.map((i) => picture(`room ${i + 1}, units off`));
-  const room = picture("room 1, units off, with the windows painted on it"), draw = await painter(model);
+  const room = picture("room 1, units off, with the windows painted on it");
   const words = readOut(), painted = readOut();
 
   // The state: units of one stage that are off, and those that are on in the cells of `region`, 0 or 1 each.
@@ -90,13 +90,12 @@ views.forgetting = async (model, root) => {
       context.fillRect(cell % insertion.side, Math.floor(cell / insertion.side), 1, 1);
     });
   };
-  const put = (canvases, { images }) =>
-    images.forEach((image, i) => canvases[i].getContext("2d").putImageData(image, 0, 0));
+  const putAll = (canvases, { images }) => images.forEach((image, i) => put(canvases[i], image));
   const redraw = latest(async () => {
-    const z = model.get("z"), edits = model.get("units");
-    put(before, await draw(z, []));
-    put(after, await draw(z, edits.filter((edit) => !edit.region)));
-    put([room], await draw(z.slice(0, 1), edits));
+    const draw = await painter(model), z = model.get("z"), edits = model.get("units");
+    putAll(before, await draw(z, []));
+    putAll(after, await draw(z, edits.filter((edit) => !edit.region)));
+    putAll([room], await draw(z.slice(0, 1), edits));
     root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
   });
   const fresh = button("New rooms", () => change(model, { z: numbers.map(() => randomLatent(size, prior)) }));
