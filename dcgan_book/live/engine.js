@@ -8,7 +8,7 @@
 // ---------------------------------------------------------------------------------------------------- the engine
 
 // A transposed convolution of stride 2 is four plain ones, one for each parity of the output's row and column: each
-// output pixel depends on 2x2 input pixels (2x2 to 3x3 for kernels of 5). Images lie in memory row by row, the numbers of
+// output pixel is of 2x2 input pixels (2x2 to 3x3 for kernels of 5). Images lie in memory row by row, the numbers of
 // one pixel side by side, with a border of zeros; so the input pixels under a window are a few runs of memory, and
 // four output pixels times eight channels are a small matrix product, which the function `kernel` computes.
 // The function refers to nothing outside itself, because a worker is made from its text.

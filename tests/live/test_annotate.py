@@ -417,6 +417,15 @@ def test_a_refit_is_the_recipe_by_hand():
         assert torch.equal(images, generator(z))
 
 
+def test_rooms_are_refitted_on_the_generators_device(tmp_path, elsewhere):
+    generator = recalibrate(Generator(4), count=128).requires_grad_(False)
+    path, z = tmp_path / "boxes.json", draw_z(2, generator=stream(0, "z"))
+    save_boxes(path, [1, 2], [Box(1, 0, 0, 16, 16), Box(2, 8, 8, 40, 40)])
+    annotator = Annotator(torch.zeros(2, 3, 64, 64), path, [1, 2])
+    there, here = (Refitting(annotator, generator, "8x8", some) for some in (elsewhere(z), z))
+    assert there.picture.value == here.picture.value != b""
+
+
 def test_a_page_without_kernel_gets_the_refits_picture(tmp_path):
     generator = recalibrate(Generator(4), count=128).requires_grad_(False)
     path = tmp_path / "boxes.json"

@@ -487,20 +487,8 @@ def test_images_of_other_sizes_are_shown_whole(open_page, size):
     assert_close(pixels(copied), shown[4], BYTE)
 
 
-class Elsewhere(torch.Tensor):
-    """Latents as on another device: refused beside a network's weights until `.to` has moved them."""
-
-    @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
-        if function is torch.Tensor.to and isinstance(args[0], cls):
-            return args[0].as_subclass(torch.Tensor).to(*args[1:], **kwargs or {})
-        if any(isinstance(value, torch.nn.Parameter) for value in args):
-            raise RuntimeError("expected all tensors to be on the same device")
-        return super().__torch_function__(function, types, args, kwargs)
-
-
-def test_latents_go_to_the_device_of_the_generator(trained):
-    there = latents(12).as_subclass(Elsewhere)
+def test_latents_go_to_the_device_of_the_generator(trained, elsewhere):
+    there = elsewhere(latents(12))
     with pytest.raises(RuntimeError, match="same device"):
         trained.generator(there)
 
