@@ -13,12 +13,12 @@ from nbclient import NotebookClient
 from dcgan_book import pretrained, training
 from dcgan_book.pretrained import PretrainedError
 from dcgan_book.teaching import ledger
-from dcgan_book.training.recipe import TrainConfig
+from dcgan_book.training import TrainConfig, loop
 
 BOOK = Path(__file__).parent.parent / "book"
 CHAPTERS = sorted(path.stem for path in BOOK.glob("0*.ipynb"))
 OF_THE_BOOK = re.compile(r'pretrained\.load\((?:"(?:rooms|faces)"|name)\)|glob\("0')  # asks for its weights, or runs its chapters
-SCRIPTS = [path.name for path in sorted(BOOK.glob("experiments/*.py")) if OF_THE_BOOK.search(path.read_text())]
+SCRIPTS = [path.name for path in sorted(BOOK.glob("experiments/*.py")) if OF_THE_BOOK.search(path.read_text(encoding="utf-8"))]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def own(tmp_path_factory):
     place = tmp_path_factory.mktemp("own")
     config = TrainConfig(data="rooms:24", steps=6, batch=4, width=4, precision="fp32", device="cpu")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "RECALIBRATION", 128)
+        patch.setattr(loop, "RECALIBRATION", 128)
         patch.setattr(pretrained, "RECALIBRATION", 256)
         training.train(config, run=place / "run", progress=False)
         pretrained.export(place / "run", "rooms", place)
@@ -51,7 +51,7 @@ def test_claims_of_your_own_weights_go_where_you_say(monkeypatch, tmp_path):
     row = ledger.Row("c", "6", "t", "12 %", "k", "holds", "fig")
     monkeypatch.setenv("DCGAN_BOOK_RESULTS", str(tmp_path / "mine"))
     assert ledger.write("01-training", [row]) == tmp_path / "mine" / "01-training.json"
-    assert ledger.load("01-training", tmp_path / "mine") == [row] != ledger.load("01-training")
+    assert ledger.load("01-training", tmp_path / "mine") == [row] != ledger.load("01-training", BOOK / "results")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def runs(tmp_path_factory):
     shipped = pretrained.load("faces")
     networks = [network.requires_grad_(True) for network in (shipped.generator, shipped.discriminator)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "RECALIBRATION", 128)
+        patch.setattr(loop, "RECALIBRATION", 128)
         training.train(rooms, run=place / "rooms", progress=False)
         training.train(faces, run=place / "faces", models=networks, progress=False)
     return place
@@ -108,6 +108,6 @@ def test_a_chapter_runs_on_weights_of_your_own(runs, chapter, monkeypatch):
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(runs / "book")}}).execute()
     printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", ()) if "text" in output)
     assert "weights of your own" in printed
-    book, mine = ledger.load(chapter), ledger.load(chapter, runs / "results")
+    book, mine = ledger.load(chapter, BOOK / "results"), ledger.load(chapter, runs / "results")
     assert [row.claim for row in mine] == [row.claim for row in book]
     assert [row.value for row in mine] != [row.value for row in book]
