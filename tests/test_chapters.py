@@ -50,7 +50,7 @@ def test_nine_sums_take_a_moment(capsys):
 def derived_in(chapter):
     """What the cells of a chapter that are tagged `derived` define."""
     names = {"torch": torch, "nn": nn}
-    for cell in json.loads((BOOK / f"{chapter}.ipynb").read_text())["cells"]:
+    for cell in json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]:
         if "derived" in cell["metadata"].get("tags", []):
             exec("".join(cell["source"]), names)  # our own notebook
     return names

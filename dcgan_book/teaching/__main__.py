@@ -21,7 +21,7 @@ HELP = {
 
 def parser():
     """The command line's."""
-    found = argparse.ArgumentParser(prog="python -m dcgan_book.teaching", description=__doc__.splitlines()[0])
+    found = argparse.ArgumentParser(prog="python -m dcgan_book.teaching", description=__doc__.split(":")[0])
     found.add_argument("--book", type=Path, default=Path("book"), help="the folder of the notebooks (default: book)")
     commands = found.add_subparsers(dest="what", required=True)
     for what, said in HELP.items():
