@@ -61,6 +61,8 @@ def test_claims_of_your_own_weights_go_where_you_say(monkeypatch, tmp_path):
     row = ledger.Row("c", "6", "t", "12 %", "k", "holds", "fig")
     monkeypatch.setenv("DCGAN_BOOK_RESULTS", str(tmp_path / "mine"))
     assert ledger.write("01-training", [row]) == tmp_path / "mine" / "01-training.json"
+    with pytest.raises(ledger.LedgerError, match="there is no"):
+        ledger.write("01-training", [row], tmp_path / "elsewhere")  # a folder that the caller names
     assert ledger.load("01-training", tmp_path / "mine") == [row] != ledger.load("01-training", BOOK / "results")
 
 

@@ -1,7 +1,7 @@
-"""Writes student copies, solutions or slides, or accepts a chapter's numbers: `python -m dcgan_book.teaching --help`.
+"""Writes student copies, solutions or slides, or accepts a chapter's numbers.
 
-`accept 02-walking` runs a chapter and writes the rows of claims that it finds to `book/results`, over those that are
-there; everything else compares with them (see `dcgan_book.teaching.ledger`).
+`python -m dcgan_book.teaching accept 02-walking` runs a chapter and writes the rows of claims that
+it finds to `book/results`, over those that are there; every other run is compared with them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ HELP = {
 
 def parser():
     """The command line's."""
-    found = argparse.ArgumentParser(prog="python -m dcgan_book.teaching", description=__doc__.split(":")[0])
+    found = argparse.ArgumentParser(prog="python -m dcgan_book.teaching", description=__doc__.splitlines()[0])
     found.add_argument("--book", type=Path, default=Path("book"), help="the folder of the notebooks (default: book)")
     commands = found.add_subparsers(dest="what", required=True)
     for what, said in HELP.items():
@@ -33,7 +33,10 @@ def parser():
 
 
 def accept(book, chapter):
-    """Runs a chapter of the folder `book`, which writes the rows of claims that it finds. Returns the chapter's path."""
+    """Runs a chapter of the folder `book` so that it writes the rows of claims that it finds.
+
+    Returns the chapter's path. Raises ClasskitError where there is no such chapter.
+    """
     import nbformat
     from nbclient import NotebookClient
 

@@ -30,7 +30,7 @@ class ClasskitError(ValueError):
 
 
 def chapters(book):
-    """The files of the chapters in the folder `book`, in order. Raises ClasskitError where there is none."""
+    """The files of the chapters in the folder `book`, in order; ClasskitError if there are none."""
     found = sorted(Path(book).glob("0*.ipynb"))
     if not found:
         raise ClasskitError(f"there are no chapters in {book}: name the folder of the notebooks")
@@ -78,7 +78,8 @@ def exercises(notebook):
 def self_test(chapter, folder="self-tests"):
     """Shows the questions of self-tests/<chapter>.json: click an answer and read why it is right or wrong.
 
-    folder: where the questions are; by default `self-tests` beside the notebook, in whose folder its kernel runs.
+    folder: where the questions are; by default `self-tests` beside the notebook, in whose folder
+    its kernel runs.
     """
     from jupyterquiz import display_quiz
 

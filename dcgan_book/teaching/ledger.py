@@ -54,23 +54,24 @@ class Row:
             raise LedgerError(f"{self.verdict!r} is no verdict: take one of {', '.join(VERDICTS)}")
 
 
-def write(chapter, rows, folder="results", accept=False):
+def write(chapter, rows, folder=None, accept=False):
     """Checks that a chapter's rows still say what its file says, or writes them where that is asked for.
 
-    chapter: its file's name without ending ("02-walking"). rows: a list of Row. folder: where the files are; by
-    default `results` beside the notebook, in whose folder its kernel runs. accept: write the rows, whatever the file
-    says; the environment variable DCGAN_BOOK_ACCEPT does the same for a notebook. If DCGAN_BOOK_RESULTS names a folder
-    for the numbers of weights of your own, that one is taken, and what is missing there is written.
-    Returns the file's path. Raises LedgerError for no rows or the same claim twice, for a missing file, and if the file
-    says something else: other claims, other words, a number outside the interval it was given, or one without an
-    interval that differs by more than 2 % and more than one in its last digit.
+    chapter: its file's name without ending ("02-walking"). rows: a list of Row. folder: where the
+    files are; by default `results` beside the notebook, in whose folder its kernel runs. accept:
+    write the rows, whatever the file says; the variable DCGAN_BOOK_ACCEPT does so for a notebook.
+    If DCGAN_BOOK_RESULTS names a folder for the numbers of weights of your own, that one is the
+    default, and what is missing there is written. Returns the file's path. Raises LedgerError for no rows or
+    the same claim twice, for a missing file, and if the file says something else: other claims,
+    other words, a number outside the interval it was given, or one without an interval that differs
+    by more than 2 % and more than one in its last digit.
     """
     rows = list(rows)
     twice = [claim for claim, times in Counter(row.claim for row in rows).items() if times > 1]
     if not rows or twice:
         raise LedgerError(f"{chapter} claims {twice[0]!r} twice" if twice else f"{chapter} has no rows")
-    own = os.environ.get("DCGAN_BOOK_RESULTS")
-    path = Path(own or folder) / f"{chapter}.json"
+    own = None if folder else os.environ.get("DCGAN_BOOK_RESULTS")
+    path = Path(folder or own or "results") / f"{chapter}.json"
     remedy = f"if that is right, run 'python -m dcgan_book.teaching accept {chapter}'"
     if accept or os.environ.get("DCGAN_BOOK_ACCEPT") or (own and not path.exists()):
         path.parent.mkdir(parents=True, exist_ok=True)
