@@ -42,7 +42,7 @@ def html():
 
 @cache  # pages are large, and each has links to most others
 def soup(path):
-    return BeautifulSoup(path.read_text(), "html.parser")
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
 @cache
@@ -128,12 +128,12 @@ def test_a_link_to_a_figure_has_words_of_its_own(html, page):
 
 
 def test_no_button_leads_to_an_address_that_is_not_set(html):
-    assert "colab.research.google.com" not in (html / "book" / "01-training.html").read_text()
+    assert "colab.research.google.com" not in (html / "book" / "01-training.html").read_text(encoding="utf-8")
 
 
 def test_notebooks_are_committed_without_pictures():
     for path in (ROOT / "book").glob("*.ipynb"):
-        for cell in json.loads(path.read_text())["cells"]:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             outputs = cell.get("outputs", [])
             if "# NBVAL_CHECK_OUTPUT" not in "".join(cell["source"]):
                 assert outputs == [], f"{path.name}: {''.join(cell['source'])[:60]}"
@@ -158,13 +158,13 @@ As {eq}`eq-one` says.
 
 
 def test_formulas_become_mathml_without_a_script(tmp_path):
-    (tmp_path / "index.md").write_text(FORMULAS)
+    (tmp_path / "index.md").write_text(FORMULAS, encoding="utf-8")
     (tmp_path / "conf.py").write_text(
         f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'extensions')!r})\n"
         "extensions = ['myst_parser', 'mathml']; html_math_renderer = 'mathml'\n"
-        "myst_enable_extensions = ['dollarmath', 'amsmath']\n")
+        "myst_enable_extensions = ['dollarmath', 'amsmath']\n", encoding="utf-8")
     subprocess.run([sys.executable, "-m", "sphinx", "-qW", tmp_path, tmp_path / "out"], check=True)
-    page = (tmp_path / "out" / "index.html").read_text()
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     tree = BeautifulSoup(page, "html.parser")
     inline, numbered, aligned = tree.find_all("math")
     assert inline["display"] == "inline" and inline.msup

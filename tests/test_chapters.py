@@ -2,13 +2,12 @@
 
 import copy
 import json
-import statistics
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from dcgan_book import arithmetic, measure, models, pretrained, training
 from dcgan_book.latents import draw_z
@@ -17,40 +16,33 @@ BOOK = Path(__file__).parent.parent / "book"
 COLUMNS = 84  # what fits beside the contents in a window of 1200 pixels, see book.css
 
 
-def test_slider_to_picture_takes_a_moment(capsys):
-    """What a move in chapter 2's figure asks of the kernel: a room, and the instrument's reading of it."""
+def operations(function):
+    """Billions of multiplications and additions that a function asks of PyTorch."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() / 1e9
+
+
+def test_slider_to_picture_takes_a_moment():
+    """What a move in chapter 2's figure asks of the kernel: a room, and the instrument's reading of it.
+
+    A core that makes 20 billion operations a second, as ours, needs less than 50 ms for 0.5 billion.
+    """
     generator, instrument = pretrained.load("rooms").generator, measure.load()
-    times = []
-    for z in draw_z(30).split(1):
-        began = time.perf_counter()
-        with torch.no_grad():
-            instrument.presence(generator(z))
-        times.append(time.perf_counter() - began)
-    median = statistics.median(times)
-    with capsys.disabled():
-        print(f"slider to picture and reading: median {1000 * median:.0f} ms")
-    assert min(times) < 0.05 and median < 0.25  # 50 ms is the aim; the median also measures what else runs
+    assert operations(lambda: instrument.presence(generator(draw_z(1)))) < 0.5
 
 
-def test_nine_sums_take_a_moment(capsys):
+def test_nine_sums_take_a_moment():
     """What a move in chapter 5's figure asks of the kernel: the sum, its neighbours, and their images."""
-    generator, times = pretrained.load("rooms").generator, []  # as large as that of faces
-    random = torch.Generator().manual_seed(0)
-    for sets in draw_z(270, generator=random).view(30, 3, 3, 100):
-        began = time.perf_counter()
-        with torch.no_grad():
-            generator(arithmetic.neighbours(arithmetic.combine(*sets), generator=random))
-        times.append(time.perf_counter() - began)
-    median = statistics.median(times)
-    with capsys.disabled():
-        print(f"nine sums: median {1000 * median:.0f} ms")
-    assert min(times) < 0.15  # what the median is on an idle machine
+    generator, random = pretrained.load("rooms").generator, torch.Generator().manual_seed(0)
+    sets = draw_z(9, generator=random).view(3, 3, 100)  # the generator is as large as that of faces
+    assert operations(lambda: generator(arithmetic.neighbours(arithmetic.combine(*sets), generator=random))) < 2.5
 
 
 def derived_in(chapter):
     """What the cells of a chapter that are tagged `derived` define."""
     names = {"torch": torch, "nn": nn}
-    for cell in json.loads((BOOK / f"{chapter}.ipynb").read_text())["cells"]:
+    for cell in json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]:
         if "derived" in cell["metadata"].get("tags", []):
             exec("".join(cell["source"]), names)  # our own notebook
     return names

@@ -11,19 +11,20 @@ sums are nearly normal either way, so it hardly notices; `samples` says how far.
 """
 
 import argparse
-import json
 import math
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from shared import refuse_own_weights
+from shared import refuse_own_weights, store
 
 from dcgan_book import arithmetic, measure, models, pretrained, walking
 from dcgan_book.latents import draw_z, stream
+from dcgan_book.teaching import experiments
 from dcgan_book.worlds import faces
 
 HERE = Path(__file__).parent
+OUT = HERE / "arithmetic.json"
 POOL = 2000
 SMILING, NEUTRAL = (0.7, 1.0), (0.0, 0.3)
 FACES = {  # name to A, B, C and the target
@@ -54,6 +55,7 @@ KEPT_ROOMS = ("bed", "window", "night", "tv", "door")
 NUMBERS = range(1, 11)  # of exemplars
 WHAT = ("success", "arrived", "stayed", "whole")
 PARTS = ("number", "turn", "rooms")
+WEIGHTS = ("rooms/generator", "instruments/instrument", "faces/generator", "instruments-faces/instrument")
 AHEAD, SIDEWAYS = (-8.0, 8.0), 25.0  # degrees
 LENGTHS = torch.linspace(-8, 8, 9)  # of steps along a direction, in z
 
@@ -86,7 +88,7 @@ class World:
         return self.latents[self.choose(*arguments)]
 
 
-class Fed(torch.nn.Module):
+class NormalInput(torch.nn.Module):
     """A generator that takes standard normal latents, scaled to the variance of the uniform ones it has learned from."""
 
     def __init__(self, generator):
@@ -173,9 +175,9 @@ def along(world, directions, heads):
     """
     rows = []
     for direction in directions:
-        seen = world.read(walking.along(heads, direction, LENGTHS))
+        reading = world.read(walking.along(heads, direction, LENGTHS))
         shape = (len(heads), len(LENGTHS))
-        yaw, whole = seen.factors["yaw"].double().view(shape), seen.presence["face"].view(shape)
+        yaw, whole = reading.factors["yaw"].double().view(shape), reading.presence["face"].view(shape)
         x = LENGTHS.double().expand(shape)
         centre = lambda v: torch.where(whole, v - (v * whole).sum(1, True) / whole.sum(1, True), 0)  # noqa: B023, E731
         cx, cy = centre(x), centre(yaw)
@@ -187,8 +189,8 @@ def along(world, directions, heads):
         means = (yaw * whole).sum(0) / whole.sum(0).clamp(min=1)
         kept = torch.ones(len(heads), 2, dtype=torch.bool)
         for name in ("glasses", "beard", "presentation"):
-            values = seen.presence.get(name)
-            values = torch.as_tensor(seen.factors[name] == "man") if values is None else values
+            values = reading.presence.get(name)
+            values = torch.as_tensor(reading.factors[name] == "man") if values is None else values
             values = values.view(shape)
             kept &= values[:, [first, last]] == values[:, [middle]]
         rows.append({
@@ -240,7 +242,7 @@ def in_rooms(world, sets, n=3):
         middle, step = arithmetic.concept(c), arithmetic.concept(a) - arithmetic.concept(b)
         before = world.read(middle)
         results[name] = {
-            way: rates(arithmetic.outcome(seen, before, target, KEPT_ROOMS, "bed")) for way, seen in {
+            way: rates(arithmetic.outcome(reading, before, target, KEPT_ROOMS, "bed")) for way, reading in {
                 "sum": world.read(middle + step), "C itself": before,
                 "random": world.read(middle + arithmetic.random_like(step, stream(0, f"{name} random"))),
                 "pixels": world.instrument.read(arithmetic.pixels(*(world.images[some] for some in chosen))),
@@ -255,16 +257,19 @@ def main(arguments=None):
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
     parser.add_argument("--faces", default="faces", help="the generator of faces: its name, or a run's folder")
     parser.add_argument("--instrument", default="faces", help="the instrument for faces: its name or folder")
-    parser.add_argument("--out", type=Path, default=HERE / "arithmetic.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     refuse_own_weights()
-    stored = json.loads(options.out.read_text()) if options.out.exists() and set(options.parts) < set(PARTS) else {}
+    books = (options.faces, options.instrument) == ("faces", "faces")
+    if not books and options.out == OUT:
+        parser.error("with another generator or instrument name another file to write: --out FILE")
+    stored = experiments.load(options.out) if options.out.exists() and set(options.parts) < set(PARTS) else {}
     stored = stored | {"sets": options.sets, "pool": POOL}
     if "number" in options.parts:
         uniform = shipped(options.faces, options.instrument, "face")
         worlds = {
             "uniform": uniform, "second": World(retrained("second"), "uniform", options.instrument, "face"),
-            "fed": World(Fed(uniform.generator), "normal", options.instrument, "face"),
+            "fed": World(NormalInput(uniform.generator), "normal", options.instrument, "face"),
             "normal": World(retrained("normal"), "normal", options.instrument, "face"),
         }  # fmt: skip
         stored["samples"] = {name: described(world) for name, world in worlds.items()}
@@ -274,7 +279,7 @@ def main(arguments=None):
         stored["turn"] = turns(shipped(options.faces, options.instrument, "face"), max(2, options.sets // 15))
     if "rooms" in options.parts:
         stored["rooms"] = in_rooms(shipped("rooms", "rooms", "bed"), options.sets)
-    options.out.write_text(json.dumps(stored, indent=1) + "\n")
+    store(options.out, stored, __file__, *(WEIGHTS if books else WEIGHTS[:2]), indent=1)
 
 
 if __name__ == "__main__":

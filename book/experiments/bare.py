@@ -5,14 +5,12 @@ stop that `young.py` makes at the same step, and writes bare.json: the Frechet d
 features, and the rates of objects.
 """
 
-import json
 from pathlib import Path
 
 import young
-from shared import refuse_own_weights
+from shared import refuse_own_weights, store
 
 from dcgan_book import measure, pretrained, training
-from dcgan_book.cache import atomic_write
 from dcgan_book.worlds import rooms
 
 STEPS = 2000
@@ -36,8 +34,7 @@ def main():
             "frechet": measure.numbers(measure.frechet_interval(reading.features, real)),
             "objects": {what: measure.numbers(rate) for what, rate in measure.rates(reading.presence).items()},
         }
-    with atomic_write(HERE / "bare.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
+    store(HERE / "bare.json", found, __file__, "instruments/instrument", indent=1)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 `python book/experiments/blind.py` writes blind.png, sixteen tiles across. blind.json holds what was seen in them, by
 their numbers, row by row from 0: who smiles, who wears glasses, who looks like a woman, and what is no face any more.
 It was written from the enlarged sheet before `kinds` was asked, and blind-second.json by a second judge, who did not
-know the first one's answers: `blind.py unblind` writes blind-key.json, a pair of sum and way for each tile.
+know the first one's answers: `blind.py unblind` writes blind-key.json, a pair of sum and way for each tile, which
+follows from the seed alone. The two name the weights of the generator under "made_by".
 """
 
 import json
@@ -54,7 +55,7 @@ def tiles():
 
 def main():
     if sys.argv[1:] == ["unblind"]:
-        (HERE / "blind-key.json").write_text(json.dumps(kinds()) + "\n")
+        (HERE / "blind-key.json").write_text(json.dumps(kinds()) + "\n", encoding="utf-8")
         return
     Image.fromarray(figures.sheet(tiles(), 16)).save(HERE / "blind.png", optimize=True)
 

@@ -5,16 +5,16 @@
 instrument had been asked and without knowing which units were off; and "edits", which that was, written by this script.
 """
 
-import json
 from pathlib import Path
 
 import torch
 from PIL import Image
-from shared import refuse_own_weights
+from shared import refuse_own_weights, store
 
 from dcgan_book import figures, forgetting, pretrained
 from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.latents import draw_z, stream
+from dcgan_book.teaching import experiments
 
 HERE = Path(__file__).parent
 STAGE = "8x8"
@@ -43,8 +43,11 @@ def main():
                 images.append(generator(z))
     Image.fromarray(figures.sheet(torch.cat(images), 20)).save(HERE / "by-eye-ablated.png", optimize=True)
     path = HERE / "by-eye-ablated.json"
-    seen = json.loads(path.read_text())["window"] if path.exists() else []
-    path.write_text(json.dumps({"window": seen, "edits": [names[i] for i in order]}) + "\n")
+    try:
+        labelled = experiments.load(path)["window"]
+    except (FileNotFoundError, experiments.StaleError):  # nobody has looked at this sheet
+        labelled = []
+    store(path, {"window": labelled, "edits": [names[i] for i in order]}, __file__, "rooms/generator")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import psutil
 from nbclient import NotebookClient
-from shared import refuse_own_weights
+from shared import refuse_own_weights, store
 
 FOLDER = Path(__file__).parent
 RESULT = FOLDER / "classroom.json"
@@ -58,12 +58,12 @@ def run(path):
 def main(wanted):
     refuse_own_weights()
     os.environ["OMP_NUM_THREADS"] = "1"  # the kernels inherit it
-    known = json.loads(RESULT.read_text())["chapters"] if RESULT.exists() else {}
+    known = json.loads(RESULT.read_text(encoding="utf-8"))["chapters"] if RESULT.exists() else {}
     for path in sorted(FOLDER.parent.glob("0*.ipynb")):
         if not wanted or path.stem in wanted:
             known[path.stem] = run(path)
             machine = f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-            RESULT.write_text(json.dumps({"machine": machine, "chapters": dict(sorted(known.items()))}, indent=1) + "\n")
+            store(RESULT, {"machine": machine, "chapters": dict(sorted(known.items()))}, __file__, indent=1)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from PIL import Image
+from shared import store
 
 from dcgan_book import measure
 from dcgan_book.training import duplicates
@@ -152,14 +153,14 @@ def picture(sets, right, strangers):
 
 def main(names):
     here = Path(__file__)
-    known = json.loads(here.with_suffix(".json").read_text()) if names else {"images": N, "share": SHARE}
+    known = json.loads(here.with_suffix(".json").read_text(encoding="utf-8")) if names else {"images": N, "share": SHARE}
     if not names:
         sets = {name: planted(seed) for name, seed in SEEDS.items()}
         found = dict(zip(METHODS, Parallel(len(METHODS))(delayed(judged)(method, sets) for method in METHODS), strict=True))
         picture(sets, *found["codes"][1]).save(here.with_suffix(".png"), optimize=True)
         known["methods"] = {method: result for method, (result, _) in found.items()}
     known["scale"] = scale(planted(SEEDS["judge"])[0])
-    here.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
+    store(here.with_suffix(".json"), known, __file__, indent=1)
 
 
 if __name__ == "__main__":

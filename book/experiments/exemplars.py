@@ -5,7 +5,6 @@ exemplars.json holds the choice, by the seeds of the latents: 768 samples were l
 been made of them. `latents(seeds)` gives the latents.
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from PIL import Image
 
 from dcgan_book import figures, pretrained
 from dcgan_book.latents import draw_z
+from dcgan_book.teaching import experiments
 
 HERE = Path(__file__).parent
 
@@ -23,10 +23,8 @@ def latents(seeds):
 
 
 def load():
-    """Concept to latents, (n, 100). Raises ValueError if they were chosen from another generator."""
-    chosen = json.loads((HERE / "exemplars.json").read_text())
-    if chosen["weights"] != pretrained.DIGIFACE_SHA256:
-        raise ValueError("exemplars.json was chosen from other weights than pretrained.load('digiface') gives")
+    """Concept to latents, (n, 100). Raises StaleError if they were chosen from another generator."""
+    chosen = experiments.load(HERE / "exemplars.json")
     return {name: latents(seeds) for name, seeds in chosen["concepts"].items()}
 
 

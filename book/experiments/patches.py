@@ -4,12 +4,10 @@
 what one search took. The random network's BatchNorm statistics are those of `FITTED` rooms.
 """
 
-import json
-import resource
 import time
 from pathlib import Path
 
-from shared import refuse_own_weights
+from shared import peak_megabytes, refuse_own_weights, store
 
 from dcgan_book import features, pretrained
 from dcgan_book.worlds import rooms
@@ -25,7 +23,7 @@ def main():
     trained = pretrained.load("rooms").discriminator
     fitted = rooms.dataset(FITTED, seed=FITTED_SEED).images
     networks = {"trained": trained, "random": features.randomised(trained, images=fitted)}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_megabytes()
     worked = time.process_time()
     found = {}
     for name, network in networks.items():
@@ -36,9 +34,9 @@ def main():
         }  # fmt: skip
     found["search"] = {
         "rooms": POOL, "cpu_seconds": round((time.process_time() - worked) / len(networks), 1),
-        "megabytes": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024),
+        "megabytes": round(peak_megabytes() - before),
     }  # fmt: skip
-    (FOLDER / "patches.json").write_text(json.dumps(found) + "\n")
+    store(FOLDER / "patches.json", found, __file__, "rooms/discriminator")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ L2-SVM on the features of the trained D, of D with random weights and on pixels,
 labels alone. What can be chosen (the SVM's strength, the network's rate and epochs) is chosen on 200 of the 1,000.
 """
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from shared import refuse_own_weights
+from shared import refuse_own_weights, store
 from torch import nn
 from tqdm.auto import trange
 
@@ -137,7 +136,7 @@ def save(result, runs, images, asked):
     network, (_, epochs) = runs[best]
     result["supervised"] = judged(decide(network, images[LABELLED:]), asked) | {"rate": RATES[best], "epochs": epochs}
     print("supervised", result["supervised"], flush=True)
-    (FOLDER / "thousand.json").write_text(json.dumps(result, indent=1) + "\n")
+    store(FOLDER / "thousand.json", result, __file__, "rooms/discriminator", indent=1)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@
 ones that no network has seen. Units are chosen on the first half of them and judged on the second.
 """
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from shared import refuse_own_weights
+from shared import refuse_own_weights, store
 from tqdm.auto import tqdm
 
 from dcgan_book import features, measure, pretrained
@@ -193,7 +192,7 @@ def main():
 
 def save(found):
     result = {"rooms": ROOMS, "thresholds": THRESHOLDS, "top": TOP, "networks": found}
-    (FOLDER / "units.json").write_text(json.dumps(rounded(result), separators=(",", ":")) + "\n")
+    store(FOLDER / "units.json", rounded(result), __file__, "rooms/discriminator", separators=(",", ":"))
 
 
 def rounded(tree):

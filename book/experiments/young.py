@@ -7,15 +7,13 @@ the shipped weights, but its noise falls. A folder that is there already is not 
 of every step: the instrument's masks choose here, on other latents than it judges on.
 """
 
-import json
 import shutil
 from pathlib import Path
 
 import torch
-from shared import rounded
+from shared import rounded, store
 
 from dcgan_book import forgetting, measure, pretrained, training
-from dcgan_book.cache import atomic_write
 from dcgan_book.forgetting import effects
 from dcgan_book.hooks import activations_of
 from dcgan_book.latents import draw_z, recalibrate, stream
@@ -103,8 +101,7 @@ def main():
             with torch.autocast("cpu", torch.bfloat16):
                 found[name].append(rounded(quality(generator, instrument, real) | code(generator, instrument)))
         print(steps, flush=True)
-    with atomic_write(HERE / "young.json") as temporary:
-        temporary.write_text(json.dumps(found) + "\n")
+    store(HERE / "young.json", found, __file__, "instruments/instrument")
 
 
 if __name__ == "__main__":

@@ -15,14 +15,15 @@ from sphinx.util.docutils import SphinxDirective
 from dcgan_book import figures
 from dcgan_book.teaching import ledger
 
+RESULTS = Path(__file__).parents[1] / "results"
 SIGNS = dict(zip(ledger.VERDICTS, "●◐○–", strict=True))
 
 
 class FromLedger(SphinxDirective):
     def rows(self):
-        for path in ledger.RESULTS.glob("*.json"):
+        for path in RESULTS.glob("*.json"):
             self.env.note_dependency(str(path))
-        return [row for rows in ledger.load_all().values() for row in rows]
+        return [row for rows in ledger.load_all(RESULTS).values() for row in rows]
 
     def parse(self, text, parent):
         self.state.nested_parse(StringList(text.splitlines(), "claims"), self.content_offset, parent)

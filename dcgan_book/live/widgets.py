@@ -4,6 +4,7 @@ A widget shows what a function returns and passes on what the reader does; it co
 """
 
 import html
+import os
 import threading
 import time
 
@@ -44,11 +45,13 @@ class LiveTraining:
 
     The run has a thread of its own, so that the notebook stays free and the button answers.
     Arguments: `config`, a `training.TrainConfig`; `images`, uint8 (n, 64, 64, 3); `seconds`, after which it stops
-    by itself; `every`, steps between two pictures; `models`, a pair (G, D) instead of the paper's.
+    by itself, or fewer if the variable DCGAN_BOOK_LIVE_SECONDS says so, as for tests;
+    `every`, steps between two pictures; `models`, a pair (G, D) instead of the paper's.
     `start()` shows it and lets it run; `wait()` returns what it trained.
     """
 
     def __init__(self, config, images, seconds=60, every=20, models=None):
+        seconds = min(seconds, float(os.environ.get("DCGAN_BOOK_LIVE_SECONDS") or seconds))
         self.config, self.images, self.seconds, self.every, self.models = config, images, seconds, every, models
         self.trained = self.error = None
         self.log = []

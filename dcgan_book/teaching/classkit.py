@@ -17,9 +17,6 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).parents[2]
-BOOK = ROOT / "book"
-BUILT = ROOT / "_build" / "jupyter_execute" / "book"  # where a build leaves the notebooks that it has run
 FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n"
                    r"(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$", re.M)  # fmt: skip
 ROLE = re.compile(r"(?P<before>[ ]?)\{(?P<role>[\w:]+)\}`(?P<text>[^`]*)`")
@@ -32,9 +29,12 @@ class ClasskitError(ValueError):
     """What cannot be written, and what to do; one line."""
 
 
-def chapters():
-    """The files of the book's chapters, in order."""
-    return sorted(BOOK.glob("0*.ipynb"))
+def chapters(book):
+    """The files of the chapters in the folder `book`, in order; ClasskitError if there are none."""
+    found = sorted(Path(book).glob("0*.ipynb"))
+    if not found:
+        raise ClasskitError(f"there are no chapters in {book}: name the folder of the notebooks")
+    return found
 
 
 def tags(cell):
@@ -75,11 +75,15 @@ def exercises(notebook):
     return found
 
 
-def self_test(chapter):
-    """Shows the questions of book/self-tests/<chapter>.json: click an answer and read why it is right or wrong."""
+def self_test(chapter, folder="self-tests"):
+    """Shows the questions of self-tests/<chapter>.json: click an answer and read why it is right or wrong.
+
+    folder: where the questions are; by default `self-tests` beside the notebook, in whose folder
+    its kernel runs.
+    """
     from jupyterquiz import display_quiz
 
-    questions = json.loads((BOOK / "self-tests" / f"{chapter}.json").read_text(encoding="utf-8"))
+    questions = json.loads(Path(folder, f"{chapter}.json").read_text(encoding="utf-8"))
     display_quiz(questions, colors={"--jq-multiple-choice-bg": "#0b4a73"}, border_radius=4)
 
 
@@ -221,7 +225,7 @@ Reveal.initialize({plugins: [RevealNotes], width: 1280, height: 720, margin: 0.0
 </html>
 {%- endblock -%}
 """
-ROOM = 800  # characters of a list on one slide
+SLIDE = 800  # characters of a list on one slide
 UNSPOKEN = {"Setup", "References", "Test yourself"}
 LOOK = """
 .reveal { font-size: 28px; } .reveal :is(h1, h2, h3, h4) { text-transform: none; }
@@ -319,7 +323,7 @@ def _points(block):
     """A block of text; a long list in parts that a slide has room for."""
     parts = [""]
     for point in re.split(r"\n(?=- )", block) if block.startswith("- ") else [block]:
-        if parts[-1] and len(parts[-1]) + len(point) > ROOM:
+        if parts[-1] and len(parts[-1]) + len(point) > SLIDE:
             parts.append("")
         parts[-1] += ("\n" if parts[-1] else "") + point
     return parts
@@ -339,13 +343,15 @@ def _math(text):
 def write(what, path, to):
     """Writes the copy or the slides of one chapter to the folder `to`. Returns the new file's path.
 
-    `what` is students, solutions or slides; `path`, the chapter's file. Raises ClasskitError where `to` holds the chapter
+    `what` is students, solutions or slides; `path`, the chapter's file in the book's folder, beside which a build
+    leaves `_build`. Raises ClasskitError where `to` holds the chapter
     itself, and for slides of one that has not been built.
     """
     if path.resolve().parent == to.resolve():
         raise ClasskitError(f"{to} holds the chapters themselves: name another folder")
     to.mkdir(parents=True, exist_ok=True)
-    built = BUILT / path.name
+    book = path.resolve().parent
+    built = book.parent / "_build" / "jupyter_execute" / book.name / path.name  # where a build leaves what it has run
     source = built if built.exists() and (what == "slides" or _same(built, path)) else path
     notebook = read(source)
     if what == "slides":
@@ -354,7 +360,9 @@ def write(what, path, to):
         return target
     nbformat.write((students if what == "students" else solutions)(notebook), to / path.name)
     but = shutil.ignore_patterns("*.py", "__pycache__")
-    shutil.copytree(BOOK / "experiments", to / "experiments", dirs_exist_ok=True, ignore=but)
+    for beside in ("experiments", "self-tests"):  # which the copies read
+        if (book / beside).exists():
+            shutil.copytree(book / beside, to / beside, dirs_exist_ok=True, ignore=but)
     return to / path.name
 
 

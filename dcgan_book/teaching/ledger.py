@@ -1,9 +1,9 @@
 """The ledger of claims: what each chapter tested, what it found, and beside which control.
 
 A chapter hands its rows to `write` near its end; `book/results/<chapter>.json` is committed, and the page "Claims"
-and the picture on the first page are made from these files alone. So they must be fresh: where a file exists, `write`
-compares, and a chapter whose run says something else fails with a LedgerError. To accept what it says now, delete the
-file and run the chapter again.
+and the picture on the first page are made from these files alone. So they must be fresh: `write` compares, and a
+chapter whose run says something else fails with a LedgerError, as does one that has no file. To accept what it says
+now: `python -m dcgan_book.teaching accept 02-walking`.
 """
 
 import json
@@ -13,7 +13,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-RESULTS = Path(__file__).parents[2] / "book" / "results"
 VERDICTS = ("holds", "holds in part", "does not hold here", "cannot be tested here")
 SLACK = 0.02  # of a number without an interval: what another processor's rounding may change
 NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -55,43 +54,52 @@ class Row:
             raise LedgerError(f"{self.verdict!r} is no verdict: take one of {', '.join(VERDICTS)}")
 
 
-def write(chapter, rows, folder=None):
-    """Writes the rows of a chapter, or checks that they still say what its file says.
+def write(chapter, rows, folder=None, accept=False):
+    """Checks that a chapter's rows still say what its file says, or writes them where that is asked for.
 
-    Arguments: `chapter`, its file's name without ending ("02-walking"); `rows`, a list of Row; `folder`, by default
-    book/results, or what the environment variable DCGAN_BOOK_RESULTS names: weights of your own find other numbers.
-    Returns the file's path. Raises LedgerError for no rows or the same claim twice, and if there is a file and it says
-    something else: other words, a number outside the interval it was given, or one without an interval that differs by
-    more than 2 % and more than one in its last digit.
+    chapter: its file's name without ending ("02-walking"). rows: a list of Row. folder: where the
+    files are; by default `results` beside the notebook, in whose folder its kernel runs. accept:
+    write the rows, whatever the file says; the variable DCGAN_BOOK_ACCEPT does so for a notebook.
+    If DCGAN_BOOK_RESULTS names a folder for the numbers of weights of your own, that one is the
+    default, and what is missing there is written. Returns the file's path. Raises LedgerError for no rows or
+    the same claim twice, for a missing file, and if the file says something else: other claims,
+    other words, a number outside the interval it was given, or one without an interval that differs
+    by more than 2 % and more than one in its last digit.
     """
     rows = list(rows)
     twice = [claim for claim, times in Counter(row.claim for row in rows).items() if times > 1]
     if not rows or twice:
         raise LedgerError(f"{chapter} claims {twice[0]!r} twice" if twice else f"{chapter} has no rows")
-    path = Path(folder or os.environ.get("DCGAN_BOOK_RESULTS") or RESULTS) / f"{chapter}.json"
-    if not path.exists():
+    own = None if folder else os.environ.get("DCGAN_BOOK_RESULTS")
+    path = Path(folder or own or "results") / f"{chapter}.json"
+    remedy = f"if that is right, run 'python -m dcgan_book.teaching accept {chapter}'"
+    if accept or os.environ.get("DCGAN_BOOK_ACCEPT") or (own and not path.exists()):
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8", newline="\n")
         return path
+    if not path.exists():
+        raise LedgerError(f"there is no {path} to compare the chapter's rows with: {remedy}")
     known = load(chapter, path.parent)
     if [row.claim for row in rows] != [row.claim for row in known]:
-        raise LedgerError(f"{path.name} has other claims than the chapter: delete it and run the chapter again")
+        differ = sorted({row.claim for row in rows} ^ {row.claim for row in known}) or "their order"
+        raise LedgerError(f"{path.name} has other claims than the chapter ({differ}): {remedy}")
     for now, then in zip(rows, known, strict=True):
         for field in fields(Row):
             new, old = getattr(now, field.name), getattr(then, field.name)
             if not agree(new, old):
-                raise LedgerError(f"{path.name}, {now.claim!r}: {field.name} was {old!r} and is now {new!r}; "
-                                  "if that is right, delete the file and run the chapter again")  # fmt: skip
+                raise LedgerError(
+                    f"{path.name}, {now.claim!r}: {field.name} was {old!r} and is now {new!r}; {remedy}"
+                )
     return path
 
 
-def load(chapter, folder=RESULTS):
-    """The rows of one chapter, a list of Row."""
+def load(chapter, folder):
+    """The rows of one chapter in a folder of results, a list of Row."""
     return [Row(**row) for row in json.loads((Path(folder) / f"{chapter}.json").read_text(encoding="utf-8"))]
 
 
-def load_all(folder=RESULTS):
+def load_all(folder):
     """The rows of all chapters that have written theirs: a dict from chapter to list of Row, in the book's order."""
     return {path.stem: load(path.stem, folder) for path in sorted(Path(folder).glob("*.json"))}
 

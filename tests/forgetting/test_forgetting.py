@@ -13,13 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score, roc_auc_score
 from sklearn.model_selection import KFold, cross_val_predict
 
-from dcgan_book import forgetting, measure, pretrained
+from dcgan_book import forgetting, measure
 from dcgan_book.forgetting import effects
 from dcgan_book.forgetting.boxes import Box
 from dcgan_book.forgetting.rankings import Examples
 from dcgan_book.hooks import ablate, activations_of, batch_statistics
 from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.models import Discriminator, Generator, initialise
+from dcgan_book.teaching import experiments
 from dcgan_book.worlds.rooms import LABELS
 
 WINDOW, BED, WALL = (LABELS.index(name) for name in ("window", "bed", "wall"))
@@ -408,13 +409,8 @@ EXPERIMENTS = Path(__file__).parents[2] / "book" / "experiments"
 
 
 def test_the_experiments_are_of_todays_weights_and_boxes():
-    files = {
-        "generator": pretrained.WEIGHTS / "rooms" / "generator.safetensors",
-        "instrument": measure.FOLDER / "instrument.safetensors",
-        "boxes": EXPERIMENTS / "window-boxes.json",
-    }
-    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
-    assert json.loads((EXPERIMENTS / "forgetting.json").read_text(encoding="utf-8"))["of"] == digests
+    boxes = hashlib.sha256((EXPERIMENTS / "window-boxes.json").read_bytes()).hexdigest()[:12]
+    assert experiments.load(EXPERIMENTS / "forgetting.json")["boxes_of"] == boxes
 
 
 def test_the_sheet_of_ablated_samples_has_a_label_for_each():

@@ -19,6 +19,7 @@ from dcgan_book.measure import network as segmenter
 from dcgan_book.measure.learning import damage, instruments
 from dcgan_book.measure.reading import MeasureError
 from dcgan_book.models import Generator, initialise
+from dcgan_book.teaching import experiments
 from dcgan_book.worlds import faces, rooms
 
 FRESH = 5_000_000  # rooms that neither training nor the card's test has seen
@@ -546,7 +547,7 @@ def test_eye_and_instrument_agree_on_generated_rooms(instrument):
     sheet = np.asarray(Image.open(folder / "by-eye.png"))
     tiles = sheet.reshape(10, 64, 20, 64, 3).swapaxes(1, 2).reshape(200, 64, 64, 3)
     seen = instrument.presence(tiles)
-    first, second = (json.loads((folder / f"by-eye{which}.json").read_text()) for which in ("", "-second"))
+    first, second = (experiments.load(folder / f"by-eye{which}.json") for which in ("", "-second"))
     agreement, eyes = {}, {}
     for name in first:
         eye, other = (torch.isin(torch.arange(200), torch.tensor(each[name])) for each in (first, second))

@@ -6,15 +6,18 @@ import re
 import subprocess
 import symtable
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from dcgan_book.teaching import classkit
+from dcgan_book.teaching import __main__ as command
+from dcgan_book.teaching import classkit, ledger
 
-CHAPTERS = classkit.chapters()
+BOOK = Path(__file__).parents[2] / "book"
+CHAPTERS = classkit.chapters(BOOK)
 EXERCISE = """(a-place)=
 Some text with {glue:text}`share:.0%` and {doc}`02-walking`.
 
@@ -47,7 +50,7 @@ def small():
         new_code_cell("def double(x):\n    return x + x\n\n\nunused = 1", metadata={"tags": ["solution", "hide-cell"]}),
         new_code_cell("def check_double(double):\n    assert double(3) == 6, 'not twice'\n\n\ncheck_double(double)",
                       metadata={"tags": ["check"]}),
-        new_code_cell("from dcgan_book import classkit\nclasskit.refuses(check_double, lambda x: x)",
+        new_code_cell("from dcgan_book.teaching import classkit\nclasskit.refuses(check_double, lambda x: x)",
                       metadata={"tags": ["remove-cell", "wrong"]}),
         new_code_cell('ledger.write("00", [])', metadata={"tags": ["remove-cell"]}),
         new_code_cell("after = x + 1"),
@@ -58,8 +61,9 @@ def small():
 def run_under_nbval(notebook, folder):
     nbformat.write(notebook, folder / "copy.ipynb")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", folder / "copy.ipynb",
-               "-c", "/dev/null", "--rootdir", folder]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True)
+               "-c", folder / "pytest.ini", "--rootdir", folder]  # fmt: skip
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # not this repository's
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
 
 
 def test_students_get_exercises_without_answers(tmp_path):
@@ -130,19 +134,19 @@ def test_slides_need_no_network(browser, tmp_path):
     assert tree.select("aside.notes math")
 
 
-def test_numbers_of_a_build_reach_slides_and_copies(tmp_path, monkeypatch):
+def test_numbers_of_a_build_reach_slides_and_copies(tmp_path):
     """A build takes what cells glue out of the notebooks that it runs, and keeps it beside them."""
-    monkeypatch.setattr(classkit, "BUILT", tmp_path / "built")
-    monkeypatch.setattr(classkit, "BOOK", tmp_path)
-    (tmp_path / "built").mkdir()
-    (tmp_path / "experiments").mkdir()
+    book, built = tmp_path / "book", tmp_path / "_build" / "jupyter_execute" / "book"
     notebook = small()
     notebook.cells[1].outputs = []
-    for folder in (tmp_path, tmp_path / "built"):
+    for folder in (book, built):
+        folder.mkdir(parents=True)
         nbformat.write(notebook, folder / "00.ipynb")
-    (tmp_path / "built" / "00.glue.json").write_text(json.dumps({"share": {"data": {"text/plain": "0.25"}}}))
+    glue = json.dumps({"share": {"data": {"text/plain": "0.25"}}})
+    (built / "00.glue.json").write_text(glue, encoding="utf-8")
     for what in ("slides", "students", "solutions"):
-        assert "with 25% and" in classkit.write(what, tmp_path / "00.ipynb", tmp_path / what).read_text(encoding="utf-8")
+        written = classkit.write(what, book / "00.ipynb", tmp_path / what)
+        assert "with 25% and" in written.read_text(encoding="utf-8")
 
 
 def test_a_slide_is_neither_too_full_nor_empty():
@@ -153,7 +157,7 @@ def test_a_slide_is_neither_too_full_nor_empty():
     kinds = [kind for kind, _ in slides if kind != "notes"]
     assert kinds == ["slide", "-", "-", "subslide", "subslide", "subslide", "slide", "-"]
     assert slides[2][1] == "One [x](x.ipynb) sentence."
-    assert all(len(text) <= classkit.ROOM for kind, text in slides if text.startswith("- "))
+    assert all(len(text) <= classkit.SLIDE for kind, text in slides if text.startswith("- "))
 
 
 def test_slides_of_a_notebook_that_never_ran_are_refused():
@@ -165,11 +169,29 @@ def test_slides_of_a_notebook_that_never_ran_are_refused():
 
 
 def test_the_command_writes_a_folder_and_never_over_the_book(tmp_path, capsys):
-    classkit.main(["students", str(tmp_path / "class")])
+    command.main(["--book", str(BOOK), "students", str(tmp_path / "class")])
     assert sorted(path.name for path in (tmp_path / "class").glob("*.ipynb")) == [path.name for path in CHAPTERS]
-    assert (tmp_path / "class" / "experiments" / "by-eye.json").exists()  # which chapters read
+    for read in ("experiments/by-eye.json", "self-tests/01-training.json"):  # by the chapters
+        assert (tmp_path / "class" / read).exists()
     with pytest.raises(SystemExit, match="another folder"):
-        classkit.main(["students", str(classkit.BOOK)])
+        command.main(["--book", str(BOOK), "students", str(BOOK)])
+    with pytest.raises(SystemExit, match="no chapters"):
+        command.main(["--book", str(tmp_path), "slides", str(tmp_path / "slides")])
+
+
+def test_the_command_accepts_what_a_chapter_finds(tmp_path, capsys):
+    """A chapter whose rows have changed stops with an error; accepted, its file has the new ones."""
+    rows = "from dcgan_book.teaching import ledger\n"
+    rows += "row = ledger.Row('c', '6', 't', '{}', 'k', 'holds', 'fig')\nledger.write('01-new', [row])"
+    for found in ("12 %", "60 %"):
+        notebook = new_notebook(cells=[new_code_cell(rows.format(found))], metadata=small().metadata)
+        nbformat.write(notebook, tmp_path / "01-new.ipynb")
+        assert run_under_nbval(notebook, tmp_path).returncode == 1
+        command.main(["--book", str(tmp_path), "accept", "01-new"])
+        assert [row.value for row in ledger.load("01-new", tmp_path / "results")] == [found]
+    (tmp_path / "copy.ipynb").unlink()
+    with pytest.raises(SystemExit, match="no chapter '07'"):
+        command.main(["--book", str(tmp_path), "accept", "07"])
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -256,7 +278,7 @@ def test_a_student_runs_a_chapter_up_to_the_first_empty_answer(path, tmp_path):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_self_test_has_one_right_answer_and_says_why(path):
-    questions = json.loads((classkit.BOOK / "self-tests" / f"{path.stem}.json").read_text(encoding="utf-8"))
+    questions = json.loads((BOOK / "self-tests" / f"{path.stem}.json").read_text(encoding="utf-8"))
     assert len(questions) >= 4
     for question in questions:
         answers = question["answers"]
