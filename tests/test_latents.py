@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tiny import pair, weights
 from torch import nn
 
 from dcgan_book.latents import PRIORS, draw_z, recalibrate, stream, to_batch
+from dcgan_book.models import Generator
 
 
 @pytest.mark.parametrize("z_dim", [1, 7, 100])
@@ -39,13 +39,13 @@ def test_a_batch_is_in_the_papers_range():
 
 
 def test_recalibrated_statistics_are_those_of_the_z():
-    generator, _ = pair()
+    generator = Generator(4, 8)
     for layer in generator.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.fill_(5)
-    before = weights(generator)
+    before = [weight.detach().clone() for weight in generator.parameters()]
     assert recalibrate(generator, count=96, seed=3, batch=32) is generator
-    assert not generator.training and all(map(torch.equal, weights(generator), before))
+    assert not generator.training and all(map(torch.equal, generator.parameters(), before))
 
     inputs = {}
     for layer in generator.modules():
@@ -66,3 +66,16 @@ def test_recalibrated_statistics_are_those_of_the_z():
         var = torch.stack([batch.var((0, 2, 3)) for batch in batches]).mean(0)
         torch.testing.assert_close(layer.running_mean, mean)
         torch.testing.assert_close(layer.running_var, var)
+
+
+@pytest.mark.parametrize("prior", ["unifrom", "Normal", "", None])
+def test_an_unknown_prior_is_refused_and_changes_nothing(prior):
+    with pytest.raises(ValueError, match=f"prior is {prior!r}; it is one of uniform, normal"):
+        draw_z(2, 3, prior)
+    generator = Generator(2, 3)
+    generator(torch.zeros(2, 3))
+    before = copy.deepcopy(generator.state_dict())
+    with pytest.raises(ValueError, match="it is one of uniform, normal"):
+        recalibrate(generator, prior, 8)
+    assert generator.training
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())

@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import speed
 import torch
 from PIL import Image
 
-import speed
 from dcgan_book import training
 from dcgan_book.latents import draw_z, stream, to_batch
 from dcgan_book.models import initialise

@@ -13,20 +13,22 @@ from tiny import learned, same, steps_of
 from dcgan_book import training
 from dcgan_book.training.__main__ import main
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="PyTorch for Windows has no libuv, which torchrun needs")
+
 WORKER = """
-import json, os, signal, sys
+import dataclasses, functools, json, os, signal, sys
 import torch
 from dcgan_book import training
+from dcgan_book.training import __main__ as command, data, loop, runs
 from dcgan_book.models import Discriminator, Generator, initialise
 
 rank, restarts = int(os.environ.get("RANK", 0)), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 folder, what, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 config = training.TrainConfig(**options)
-training.RECALIBRATION = 128
-training.choose_precision = lambda *_, **__: ["fp32", "bf16"][rank]  # as a probe may, on a busy machine
+loop.choose_precision = lambda *_, **__: ["fp32", "bf16"][rank]  # as a probe may, on a busy machine
 
 
-def written(self, name, content, replace=training.RunFolder._replace):
+def written(self, name, content, replace=runs.RunFolder._replace):
     with open(f"{folder}/writes-{rank}.txt", "a") as file:
         print(name, file=file)
     replace(self, name, content)
@@ -43,8 +45,8 @@ def trained(name, shares=1, **more):
     models = [initialise(network, random) for network in (Generator(4, 8), Discriminator(4))]
     for network in models:
         in_shares(network, shares)
-    images = training.data.load(config.data, progress=False).images
-    done = training.train(training.dataclasses.replace(config, **more), images, models=models, progress=False)
+    images = data.load(config.data, progress=False).images
+    done = training.train(dataclasses.replace(config, **more), images, models=models, progress=False)
     parts = {"generator": done.generator, "discriminator": done.discriminator, "ema": done.ema}
     values = {part: list(network.parameters()) for part, network in parts.items()}
     values |= {"gradients": [weight.grad for network in models for weight in network.parameters()], "losses": done.log[-1]}
@@ -52,7 +54,7 @@ def trained(name, shares=1, **more):
 
 
 if what == "compare":
-    training.RunFolder._replace = written
+    runs.RunFolder._replace = written
     if "RANK" in os.environ:
         trained("one-step", steps=1)
         trained("twenty", steps=20)
@@ -68,9 +70,9 @@ if what == "killed" and rank == 1 and not restarts:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(*given)
 
-    training.gan_step = fatal
+    command.train = functools.partial(training.train, step=fatal)
 if "RANK" in os.environ:
-    main([f"--{name.replace('_', '-')}={value}" for name, value in options.items()] + [f"--out={folder}/run"])
+    command.main([f"--{name.replace('_', '-')}={value}" for name, value in options.items()] + [f"--out={folder}/run"])
 """
 
 

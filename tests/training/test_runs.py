@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import TINY, flags, learned, pair, refusal, same, train
+from tiny import TINY, flags, learned, pair, refusal, same, train, weights
 
 from dcgan_book import pretrained, training
 from dcgan_book.models import Generator
+from dcgan_book.training import loop
+from dcgan_book.training.__main__ import main
 from dcgan_book.training.recipe import TrainingError
 
 
@@ -74,7 +76,7 @@ class Hostile:
     """Unpickled with `pickle.load` or `torch.load(..., weights_only=False)`, this runs a command."""
 
     def __init__(self, mark):
-        self.command = f"echo executed > '{mark}'"
+        self.command = f'echo executed > "{mark}"'
 
     def __reduce__(self):
         return os.system, (self.command,)
@@ -135,7 +137,7 @@ def small_disk(tmp_path, monkeypatch):
         def no_space(_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        yield folder, lambda: monkeypatch.setattr(training.os, "fsync", no_space)
+        yield folder, lambda: monkeypatch.setattr(os, "fsync", no_space)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(images, small_disk):
@@ -196,3 +198,50 @@ def test_a_checkpoint_that_may_not_be_read(locked):
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     assert f"cannot write to {tmp_path / 'file'}" in refusal("--data=rooms:4", "--out", tmp_path / "file")
+
+
+def test_fewer_steps_than_the_checkpoint_has_are_refused_and_nothing_is_written(images, unbroken):
+    config, run = unbroken
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    message = refusal(*flags(replace(config, steps=29), run), "--resume")
+    assert "is of step 30, and 29 steps were asked for: give as many or more" in message
+    models = pair()
+    first = weights(models[0]) + weights(models[1])
+    with pytest.raises(TrainingError, match="29 steps were asked for"):
+        train(replace(config, steps=29), images, run=run, resume=True, models=models)
+    assert same(weights(models[0]) + weights(models[1]), first), "networks of the caller took on the checkpoint"
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(unbroken, tmp_path, capsys):
+    config, whole = unbroken
+    run = shutil.copytree(whole, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    main([*flags(config, run), "--resume"])
+    assert f"the run in {run} already has its 30 steps; a larger number goes on" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_with_falling_rates_is_resumed_with_its_own_number_of_steps(images, tmp_path):
+    config = replace(TINY, steps=6, decay_from=0.5)
+    train(config, images, run=tmp_path, on_step=lambda progress: progress.step == 4)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    message = refusal(*flags(replace(config, steps=9), tmp_path), "--resume")
+    assert "was trained with steps 6, not 9" in message
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert train(config, images, run=tmp_path, resume=True).step == 6
+
+
+@pytest.mark.parametrize("asked", ["winograd", "auto"])
+def test_an_old_run_in_winograd_goes_on_as_fp32(images, tmp_path, monkeypatch, asked):
+    """Older runs have that word as the precision asked for, or, with auto, as what the machine chose."""
+    train(replace(TINY, steps=4), images, run=tmp_path)
+    checkpoint = training.read_checkpoint(tmp_path)
+    checkpoint["config"]["precision"] = asked
+    checkpoint["machine"]["precision"] = "winograd"
+    torch.save(checkpoint, tmp_path / "checkpoint.pt")
+    monkeypatch.setattr(loop, "choose_precision", lambda name, *_, **__: {"fp32": "fp32"}[name])
+    main(["--resume", f"--out={tmp_path}", "--steps=5"])
+    resumed = training.read_checkpoint(tmp_path)
+    assert resumed["step"] == 5 and resumed["machine"]["precision"] == "fp32"
+    assert resumed["config"]["precision"] == {"winograd": "fp32", "auto": "auto"}[asked]

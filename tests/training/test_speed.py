@@ -1,8 +1,10 @@
 """The speed benchmark compares what trains the same."""
 
 import functools
+import importlib.util
 import re
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,12 +12,15 @@ from tiny import pair, same, weights
 
 from dcgan_book import training
 from dcgan_book.latents import draw_z
-from dcgan_book.training.__main__ import main
+
+spec = importlib.util.spec_from_file_location("speed", Path(__file__).parents[2] / "book" / "experiments" / "speed.py")
+speed = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(speed)
 
 
 def test_the_plain_step_of_the_benchmark_trains_the_same():
     results = []
-    for step in (training.gan_step, training.plain_step):
+    for step in (training.gan_step, speed.plain_step):
         networks = pair()
         adams = [torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in networks]
         random = torch.Generator().manual_seed(1)
@@ -27,7 +32,7 @@ def test_the_plain_step_of_the_benchmark_trains_the_same():
 
 
 def test_the_benchmark_prints_both_rates_their_ratio_and_where_the_time_goes(capsys):
-    main(["--benchmark", "--width=4", "--batch=8", "--device=cpu", "--precision=fp32"])
+    speed.main(["--width=4", "--batch=8", "--device=cpu", "--precision=fp32", "--threads=1"])
     found = re.search(
         r"plain loop, fp32: ([\d.]+) images/s\nours, fp32: ([\d.]+) images/s\nratio: ([\d.]+) \(medians of 5.*\n"
         r"our step: G (\d+)%, D (\d+)%, optimisers (\d+)%, data \d+% .*\narithmetic: \d+% of",
@@ -40,15 +45,15 @@ def test_the_benchmark_prints_both_rates_their_ratio_and_where_the_time_goes(cap
 
 def test_the_benchmark_takes_both_widths_unless_told(monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "benchmark", lambda config: seen.append((config.width, config.batch)))
-    main(["--benchmark", "--batch=8"])
-    main(["--benchmark", "--width=7"])
+    monkeypatch.setattr(speed, "benchmark", lambda config: seen.append((config.width, config.batch)))
+    speed.main(["--batch=8"])
+    speed.main(["--width", "7"])
     assert seen == [(64, 8), (128, 8), (7, 128)]
 
 
 def test_watching_a_step_changes_nothing_in_it():
     results = []
-    for step in (training.gan_step, functools.partial(training._watched, time.perf_counter, parts := {"G": 0.0, "D": 0.0, "optimisers": 0.0})):
+    for step in (training.gan_step, functools.partial(speed._watched, time.perf_counter, parts := {"G": 0.0, "D": 0.0, "optimisers": 0.0})):
         networks, random = pair(), torch.Generator().manual_seed(1)
         adams = [training.adam(network, 2e-4) for network in networks]
         for _ in range(2):

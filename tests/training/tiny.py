@@ -58,7 +58,7 @@ def flags(config, out):
     """The command line of a config."""
     defaults = asdict(TrainConfig())
     given = {name: value for name, value in asdict(config).items() if value != defaults[name]} | {"out": out}
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    return [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in given.items()]
 
 
 def refusal(*arguments):
