@@ -22,7 +22,7 @@ from dcgan_book.training.recipe import TrainConfig, TrainingError
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells")
 def test_batches_of_millions_of_images_take_little_memory(tmp_path):
     def megabytes():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE / 1e6
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * mmap.PAGESIZE / 1e6
 
     images = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (3_000_000, 64, 64, 3))  # a hole
     with closing(loop._batches(images, TrainConfig(batch=128), 0, 0, 1)) as batches:
@@ -40,7 +40,7 @@ def test_a_run_folder_holds_what_the_run_was(images, tmp_path):
     names = {f"samples-{step:06d}.png" for step in sheets} | {"checkpoint.pt", "config.json", "log.jsonl", "losses.png"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == names
     assert list(training.sheets(tmp_path / "run")) == sheets
-    assert json.loads((tmp_path / "run" / "config.json").read_text()) == asdict(config)
+    assert json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8")) == asdict(config)
     assert steps_of(tmp_path / "run") == [*range(5, 51, 5), 52]
     assert training.read_log(tmp_path / "run") == trained.log
     for record in trained.log:
@@ -84,7 +84,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(images, unbroken, tmp_path, at):
     config, whole = unbroken
     train(config, images, run=tmp_path, on_step=lambda progress: progress.step == at)
     assert training.read_checkpoint(tmp_path)["step"] == at
-    with open(tmp_path / "log.jsonl", "a") as log:  # as if killed past the checkpoint, in the middle of a line
+    with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as log:  # as if killed past the checkpoint, in the middle of a line
         log.write(json.dumps({"step": at + 1, "d_loss": 0.5}) + '\n{"step": 31, "d_lo')
     (tmp_path / "samples-000027.png").write_bytes(b"of a later step")
     torch.rand(5)  # whatever the process drew meanwhile

@@ -29,7 +29,7 @@ loop.choose_precision = lambda *_, **__: ["fp32", "bf16"][rank]  # as a probe ma
 
 
 def written(self, name, content, replace=runs.RunFolder._replace):
-    with open(f"{folder}/writes-{rank}.txt", "a") as file:
+    with open(f"{folder}/writes-{rank}.txt", "a", encoding="utf-8") as file:
         print(name, file=file)
     replace(self, name, content)
 
@@ -82,7 +82,7 @@ TWO = {"data": "rooms:24", "steps": 20, "batch": 8, "width": 4, "z_dim": 8, "ema
 
 def start_worker(tmp_path, folder, what, processes, *more):
     """Starts WORKER under torchrun, or alone; returns it when it has ended."""
-    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
     folder.mkdir()
     command = [sys.executable]
     if processes > 1:
@@ -126,7 +126,7 @@ def test_two_processes_have_the_same_weights_and_one_writes(two):
     for part in ("generator", "discriminator", "ema"):
         assert same([w.data for w in first[part]], [w.data for w in second[part]])
         assert not same([w.data for w in first[part]], [w.data for w in start[part]])
-    assert "checkpoint.pt" in (together / "writes-0.txt").read_text()
+    assert "checkpoint.pt" in (together / "writes-0.txt").read_text(encoding="utf-8")
     assert not (together / "writes-1.txt").exists()
 
 

@@ -196,7 +196,7 @@ def test_a_checkpoint_that_may_not_be_read(locked):
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert f"cannot write to {tmp_path / 'file'}" in refusal("--data=rooms:4", "--out", tmp_path / "file")
 
 
