@@ -174,7 +174,7 @@ def read_checkpoint(run: str | os.PathLike) -> dict:
     if not path.exists():
         raise TrainingError(f"there is no checkpoint.pt in {run}: it is not a run, or one stopped before its first")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # executes nothing that is in it
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))  # executes nothing that is in it
         checkpoint["config"] = _today(checkpoint["config"])
         TrainConfig(**checkpoint["config"])
         whole = all(isinstance(checkpoint[name], kind) for name, kind in CHECKPOINT.items())

@@ -135,7 +135,7 @@ def test_no_map_of_the_file_is_open_when_it_takes_its_name(tmp_path, monkeypatch
     def watched(path):
         with atomic_write(path) as temporary:
             yield temporary
-            maps = (thing for thing in gc.get_objects() if isinstance(thing, np.memmap))
+            maps = (thing for thing in gc.get_objects() if issubclass(type(thing), np.memmap))
             mapped.extend(map for map in maps if Path(map.filename) == temporary)
 
     monkeypatch.setattr(duplicates, "atomic_write", watched)
