@@ -10,47 +10,57 @@ from torch import nn
 PRIORS = ("uniform", "normal")
 
 
-def draw_z(n, z_dim=100, prior="uniform", generator=None):
+def draw_z(
+    n: int, z_dim: int = 100, prior: str = "uniform", generator: torch.Generator | None = None
+) -> torch.Tensor:
     """Draws n latents, shape (n, z_dim), from U(-1, 1) (the paper's) or N(0, 1) (PyTorch's tutorials).
 
     The first n of a larger draw equal a draw of n from the same `generator` state. Raises ValueError for another prior.
     """
-    if prior not in PRIORS:
-        raise ValueError(f"prior is {prior!r}; it is one of {', '.join(PRIORS)}")
+    _known(prior)
     if prior == "uniform":
         return torch.rand(n, z_dim, generator=generator) * 2 - 1
     whole = -(-n * z_dim // 16) * 16  # torch.randn makes 16 at a time and redoes an incomplete end
     return torch.randn(whole, generator=generator)[: n * z_dim].view(n, z_dim)
 
 
-def to_batch(images):
+def _known(prior):
+    if prior not in PRIORS:
+        raise ValueError(f"prior is {prior!r}; it is one of {', '.join(PRIORS)}")
+
+
+def to_batch(images: np.ndarray) -> torch.Tensor:
     """uint8 (n, h, w, 3) as an array -> float (n, 3, h, w) in [-1, 1] (paper, section 4), channels last."""
     return torch.from_numpy(images.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
 
 
-def stream(seed, purpose, device="cpu"):
+def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch.Generator of its own for each purpose of a run, so that none disturbs another."""
     digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def recalibrate(generator, prior="uniform", count=4096, seed=0, batch=128):
+def recalibrate(
+    generator: nn.Module, prior: str = "uniform", count: int = 4096, seed: int = 0, batch: int = 128
+) -> nn.Module:
     """Sets the BatchNorm statistics of a generator to the means over `count` z's, and its mode to eval.
 
     An average of weights has never seen a batch, and running averages lag behind live weights.
-    Returns `generator`, changed in place.
+    Returns `generator`, changed in place. Raises ValueError, and changes nothing, for another prior.
     """
+    _known(prior)
     norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
     device = next(generator.parameters()).device
+    z_dim: int = generator.z_dim  # type: ignore[assignment]
     random = stream(seed, "recalibration")
     generator.train()
     with torch.no_grad():
         for _ in range(math.ceil(count / batch)):
-            generator(draw_z(batch, generator.z_dim, prior, random).to(device))
+            generator(draw_z(batch, z_dim, prior, random).to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return generator.eval()

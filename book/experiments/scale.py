@@ -7,7 +7,6 @@ of 256 pixels are stood in for by rooms drawn large, with a grain that keeps the
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,12 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import speed
 import torch
 from PIL import Image
 
 from dcgan_book import training
-from dcgan_book.latents import draw_z, to_batch
+from dcgan_book.latents import draw_z, stream, to_batch
+from dcgan_book.models import initialise
 from dcgan_book.training import data
+from dcgan_book.training.loop import networks_of
+from dcgan_book.training.machine import threads_of
 from dcgan_book.training.recipe import TrainConfig
 from dcgan_book.worlds import rooms
 
@@ -30,6 +33,7 @@ PHOTOS, PHOTO_SIDE = 1000, 256
 LSUN = 3_033_042  # bedrooms
 TURNS, ROUNDS = 3, 5
 CURVES = {"seeds": 5, "steps": 300, "width": 32, "batch": 16, "window": 25}  # a running mean over so many steps
+FEW = 128  # z's for the statistics of samples that nobody looks at
 
 
 def write_photos(folder):
@@ -60,7 +64,7 @@ def feeding(images):
                 began[0] = time.perf_counter()
 
             given = np.asarray(images).copy() if kind == "memory" else images
-            training.train(config, given, on_step=note, progress=False)
+            training.train(config, given, on_step=note, progress=False, recalibration=FEW)
             del taken[-config.steps]  # the first step prepares
     return {kind: config.batch / statistics.median(taken) for kind, taken in seconds.items()}
 
@@ -70,26 +74,29 @@ def megabytes(count):
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/images.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, (count, 64, 64, 3)).flush()
-        training.train(TrainConfig(data=path, steps=6, batch=128, precision="fp32"), progress=False)
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        config = TrainConfig(data=path, steps=6, batch=128, precision="fp32")
+        training.train(config, progress=False, recalibration=FEW)
+    import resource  # here, as Windows has none
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, others kilobytes
+    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit))
 
 
 def curves(images, seed, ours=None):
     """Both losses at every step, (steps, 2): of the plain loop, or of ours in a precision. Same start, order and z."""
     config = TrainConfig(width=CURVES["width"], batch=CURVES["batch"], seed=seed)
     layout = torch.channels_last if ours else torch.contiguous_format
-    state = training._start(config, None, torch.device("cpu"))
-    networks = [state[name].to(memory_format=layout) for name in ("generator", "discriminator")]
-    optimisers = [training.adam(network, 2e-4) if ours else training.plain_adam(network) for network in networks]
-    step, losses = training.gan_step if ours else training.plain_step, []
-    with training.computing(ours or "fp32", torch.device("cpu"), *networks) as autocast:
-        for i in range(CURVES["steps"]):
-            real = to_batch(images[training.batch_indices(len(images), config.batch, i, seed)])
-            real = real if ours else real.contiguous(memory_format=layout)
-            z = draw_z(config.batch, generator=state["random"])
-            with autocast:
-                loss = step(*networks, *optimisers, real, z)
-            losses.append([loss["d_loss"].item(), loss["g_loss"].item()])
+    weights, latents = stream(seed, "weights"), stream(seed, "z")
+    networks = [initialise(network, weights).to(memory_format=layout) for network in networks_of(config)]
+    optimisers = [training.adam(network, 2e-4) if ours else speed.plain_adam(network) for network in networks]
+    step, losses = training.gan_step if ours else speed.plain_step, []
+    for i in range(CURVES["steps"]):
+        real = to_batch(images[training.batch_indices(len(images), config.batch, i, seed)])
+        real = real.contiguous(memory_format=layout)
+        z = draw_z(config.batch, generator=latents)
+        with training.computing(ours or "fp32", torch.device("cpu")):
+            loss = step(*networks, *optimisers, real, z)
+        losses.append([loss["d_loss"].item(), loss["g_loss"].item()])
     return np.array(losses)
 
 
@@ -119,14 +126,14 @@ def memory():
     return {"megabytes": found}
 
 
-def speed():
+def rates():
     """Each precision at width 64; the fastest at width 128, and at 64 on images of 128 pixels. On one core, whose time
     is taken, so that it does not matter what the others do."""
-    torch.set_num_threads(1)
     config = TrainConfig(batch=32)
 
     def timed(**more):
-        return training.benchmark(replace(config, **more), ROUNDS, time.process_time)
+        with threads_of(1):
+            return speed.benchmark(replace(config, **more), ROUNDS, time.process_time)
 
     found = [timed(precision=precision) for precision in training.PRECISIONS]
     best = max(found, key=lambda one: one["ratio"])["precision"]
@@ -145,17 +152,16 @@ def same_curves():
     return {"curves": CURVES | {"ours": ours, "one plain run within the others": alone}}
 
 
-PARTS = {"disk": disk, "memory": memory, "speed": speed, "curves": same_curves}
+PARTS = {"disk": disk, "memory": memory, "speed": rates, "curves": same_curves}
 
 
 def main(names):
-    training.RECALIBRATION = 128  # nobody looks at the samples
     path = Path(__file__).with_suffix(".json")
     for name in names or PARTS:
         found = PARTS[name]()
-        known = json.loads(path.read_text()) if path.exists() else {}
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         known |= {"machine": training.machine_facts(torch.device("cpu"), "auto"), "lsun": LSUN} | found
-        path.write_text(json.dumps(known, indent=1) + "\n")
+        path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

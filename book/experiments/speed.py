@@ -45,29 +45,16 @@ def benchmark(config, rounds=5, clock=time.perf_counter):
     `of_peak`: operations of our step's convolutions over its time, as a share of what a large matrix product reaches.
     With one thread, `time.process_time` as `clock` measures on a machine that does other things too.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # here, as it loads Triton
+
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device, config.width, say=True)
     pixels = np.random.default_rng(0).integers(0, 256, (config.batch, config.size, config.size, 3), np.uint8)
     real = to_batch(pixels).to(device)
     z = draw_z(config.batch, config.z_dim, config.prior).to(device)
 
-    def contender(precision, layout, optimiser, step):
-        networks = networks_of(config)
-        optimisers = [optimiser(network.to(device, memory_format=layout)) for network in networks]
-        images = real.contiguous(memory_format=layout)
-
-        def timed(step=step):
-            start = clock()
-            with computing(precision, device):
-                step(*networks, *optimisers, images, z)["g_loss"].item()
-            return clock() - start
-
-        return timed
-
-    plain = contender("fp32", torch.contiguous_format, plain_adam, plain_step)
-    ours = contender(precision, torch.channels_last, lambda network: adam(network, 2e-4), gan_step)
-    from torch.utils.flop_counter import FlopCounterMode  # here, as it loads Triton: 80 MB of every kernel
-
+    plain = _timed(clock, config, "fp32", plain_adam, plain_step, real.contiguous(), z)
+    ours = _timed(clock, config, precision, lambda network: adam(network, 2e-4), gan_step, real, z)
     networks = [network.to(device) for network in networks_of(config)]
     with FlopCounterMode(display=False) as counter:
         gan_step(*networks, *map(plain_adam, networks), real, z)
@@ -91,15 +78,36 @@ def benchmark(config, rounds=5, clock=time.perf_counter):
         "shares": shares,
         "of_peak": counter.get_total_flops() / seconds[1] / peak,
     }
-    print(
-        f"plain loop, fp32: {config.batch / seconds[0]:.1f} images/s\n"
-        f"ours, {precision}: {config.batch / seconds[1]:.1f} images/s\n"
-        f"ratio: {result['ratio']:.2f} (medians of {rounds} steps in turns, batch {config.batch}, "
-        f"width {config.width}, {torch.get_num_threads()} threads)\n"
-        f"our step: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())} (data in a thread, meanwhile)\n"
+    print(_report(result, rounds))
+    return result
+
+
+def _timed(clock, config, precision, optimiser, step, images, z):
+    """A function that takes one step of new networks, in the memory format of `images`, and returns its seconds."""
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    networks = [network.to(images.device, memory_format=layout) for network in networks_of(config)]
+    optimisers = [optimiser(network) for network in networks]
+
+    def timed(step=step):
+        start = clock()
+        with computing(precision, images.device):
+            step(*networks, *optimisers, images, z)["g_loss"].item()
+        return clock() - start
+
+    return timed
+
+
+def _report(result, rounds):
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in result["shares"].items())
+    return (
+        f"plain loop, fp32: {result['images_per_s']['plain']:.1f} images/s\n"
+        f"ours, {result['precision']}: {result['images_per_s']['ours']:.1f} images/s\n"
+        f"ratio: {result['ratio']:.2f} (medians of {rounds} steps in turns, batch {result['batch']}, "
+        f"width {result['width']}, {torch.get_num_threads()} threads)\n"
+        f"our step: {shares} (data in a thread, meanwhile)\n"
         f"arithmetic: {result['of_peak']:.0%} of what a large matrix product reaches here in this precision"
     )
-    return result
 
 
 def _watched(clock, parts, generator, discriminator, optimiser_g, optimiser_d, real, z):
@@ -146,14 +154,15 @@ def _peak(clock, device, kind, side=2048):
     return 2 * side**3 / min(times)
 
 
-def main():
+def main(arguments=None):
+    """The command line; both widths unless told."""
     parser = argparse.ArgumentParser(description="Time our step against a plain one.")
     parser.add_argument("--width", type=int, nargs="+", default=(64, 128), metavar="N")
     parser.add_argument("--batch", type=int, default=128, metavar="N")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     parser.add_argument("--threads", type=int, metavar="N")
-    options = vars(parser.parse_args())
+    options = vars(parser.parse_args(arguments))
     for width in options.pop("width"):
         config = TrainConfig(width=width, **options)
         with threads_of(config.threads):

@@ -17,12 +17,12 @@ from dcgan_book.training.recipe import PRECISIONS, TrainConfig, TrainingError
 from dcgan_book.training.runs import read_checkpoint
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """The command line; ends the process with 1 and one line where training cannot go on."""
     options = vars(_parser().parse_args(arguments))
     out, resume = options.pop("out", None), options.pop("resume", False)
     talks = os.environ.get("RANK", "0") == "0"
-    stopped_by = []
+    stopped_by: list[int] = []
     try:
         out = Path(out or f"runs/{_kind(options.get('data', 'rooms'))}")
         if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):  # torchrun starts all anew when one has ended

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -64,10 +64,12 @@ class _Source:
     name: str
     count: int
     fingerprint: str
-    read: Callable
+    read: Callable[[int], Iterator[tuple[str, str | io.BytesIO]]]
 
 
-def load(spec, size=64, limit=None, progress=True):
+def load(
+    spec: str | os.PathLike, size: int = 64, limit: int | None = None, progress: bool = True
+) -> Dataset:
     """Load the images that `spec` names, decoding them into the user's cache if they are not there yet.
 
     spec: "rooms" or "faces" (60,000 drawn ones, seeds 0 and up), "rooms:N" or "faces:N"; a folder, with its
@@ -154,14 +156,14 @@ def _celeba(path, limit):
     root = next((p for p in (path / "celeba", path) if (p / "img_align_celeba").is_dir()), None)
     if root is None:
         raise DataError(f"no {path / 'celeba' / 'img_align_celeba'}: unpack img_align_celeba.zip there")
-    # torchvision's class wants the checksums of five lists, of which images need one
+    # torchvision's class wants five lists with their checksums, of which images need one
     partition = root / "list_eval_partition.txt"
     if not partition.is_file():
         raise DataError(
             f"no {partition}, which names the training images: put it there, or give the folder "
             f"{root / 'img_align_celeba'} itself to use all images"
         )
-    lines = map(str.split, partition.read_text().splitlines())
+    lines = map(str.split, partition.read_text(encoding="utf-8").splitlines())
     names = [line[0] for line in lines if line[1:] == ["0"]]  # 0 training, 1 validation, 2 test
     if not names:
         raise DataError(f"{partition} names no training image: lines like '000001.jpg 0' do")
@@ -184,7 +186,8 @@ def _files(name, root, names):
 
 
 def _lsun(rest, limit):
-    # torchvision's class pickles the keys into the working folder, in a file that lsun1 and lsun2 would share
+    # torchvision's class lists three million keys first, and pickles them into the working folder, in a file that
+    # lsun1 and lsun2 would share
     match = re.fullmatch(r"(.+?)(?::(\w+))?", rest)  # C:\lsun is all path: no category has a backslash
     if not match:
         raise DataError(f"data 'lsun:{rest}': write lsun:PATH or lsun:PATH:category, like lsun:data:kitchen")
@@ -232,6 +235,7 @@ def _decode(item, size):
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            # torchvision's Resize and CenterCrop round the square to whole pixels and scale what is then cut off
             return ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS).tobytes()
     except Exception:  # Pillow raises a dozen kinds for a broken file, and one file must not stop a million
         return None
@@ -253,7 +257,7 @@ def _cached(source, size, progress):
 def _decode_all(source, size, images, skipped, progress):
     """Decode into a partial file, from where an earlier run stopped, and rename it to `images` at the end."""
     part, note = images.with_suffix(".part"), images.with_suffix(".json")
-    done, bad = json.loads(note.read_text()) if note.exists() else (0, [])
+    done, bad = json.loads(note.read_text(encoding="utf-8")) if note.exists() else (0, [])
     head, row = len(_header(0, size)), size * size * 3
     needed = head + source.count * row - (part.stat().st_size if part.exists() else 0)
     free = shutil.disk_usage(part.parent).free
@@ -279,7 +283,7 @@ def _decode_all(source, size, images, skipped, progress):
             file.flush()
             os.fsync(file.fileno())
             with atomic_write(note) as temporary:
-                temporary.write_text(json.dumps([done, bad]))
+                temporary.write_text(json.dumps([done, bad]), encoding="utf-8")
         file.seek(0)
         file.write(_header(done - len(bad), size))
     with atomic_write(skipped) as temporary:

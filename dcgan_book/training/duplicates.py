@@ -9,6 +9,7 @@ bits. Copies have the same bits or nearly so, and bits can be looked up: no imag
 """
 
 import argparse
+import os
 import sys
 from itertools import count, product
 
@@ -36,23 +37,25 @@ class Autoencoder(nn.Module):
     numbers are above zero about half of the time, which makes bits that tell most.
     """
 
-    def __init__(self, mean):
+    mean: torch.Tensor
+
+    def __init__(self, mean: torch.Tensor):
         super().__init__()
         self.register_buffer("mean", mean)
         self.encoder = nn.Linear(3 * SIDE**2, BITS)
         self.decoder = nn.Linear(BITS, 3 * SIDE**2)
 
-    def forward(self, thumbnails):
+    def forward(self, thumbnails: torch.Tensor) -> torch.Tensor:
         """(n, 3072) -> the same, read back from the code."""
         code = F.relu(self.encoder(thumbnails - self.mean))
         return self.decoder(F.dropout(code, DROPOUT, self.training)) + self.mean
 
-    def bits(self, thumbnails):
+    def bits(self, thumbnails: torch.Tensor) -> torch.Tensor:
         """(n, 3072) -> bool (n, 128): which numbers of the code are above zero."""
         return self.encoder(thumbnails - self.mean) > 0
 
 
-def thumbnails(images):
+def thumbnails(images: np.ndarray) -> torch.Tensor:
     """uint8 (n, side, side, 3) -> float (n, 3072): 32x32 pixels, each picture scaled to a mean of 1/2.
 
     Without that, a copy made a little brighter would have another code.
@@ -62,7 +65,7 @@ def thumbnails(images):
     return (small / small.mean((1, 2, 3), keepdim=True).clamp(min=1) / 2).flatten(1)
 
 
-def fit(images, steps=STEPS, seed=0, progress=False):
+def fit(images: np.ndarray, steps: int = STEPS, seed: int = 0, progress: bool = False) -> Autoencoder:
     """Trains an `Autoencoder` on up to 20,000 of the images, uint8 (n, side, side, 3); returns it in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(images), generator=generator)[:SAMPLE].sort().values.numpy()
@@ -81,7 +84,7 @@ def fit(images, steps=STEPS, seed=0, progress=False):
     return model.eval()
 
 
-def encode(model, images, progress=False):
+def encode(model: Autoencoder, images: np.ndarray, progress: bool = False) -> np.ndarray:
     """The codes of uint8 (n, side, side, 3), read in blocks: uint64 (n, 2), 16 bytes an image."""
     codes = np.empty((len(images), BITS // 64), np.uint64)
     with torch.no_grad(), tqdm(total=len(images), desc="coding", unit="image", disable=not progress) as bar:
@@ -92,7 +95,7 @@ def encode(model, images, progress=False):
     return codes
 
 
-def pairs(codes, radius=RADIUS):
+def pairs(codes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
     """All pairs of codes, uint64 (n, 2), that differ in at most `radius` bits: int (m, 2), the smaller index first.
 
     Two such codes agree in a whole part where the bits are cut into more than `radius` parts, so only codes with an
@@ -117,7 +120,9 @@ def pairs(codes, radius=RADIUS):
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
-def find(images, radius=RADIUS, steps=STEPS, seed=0, progress=False):
+def find(
+    images: np.ndarray, radius: int = RADIUS, steps: int = STEPS, seed: int = 0, progress: bool = False
+) -> np.ndarray:
     """The images to leave out, an ascending array of indices: each is a near-duplicate of an earlier one that stays.
 
     images: uint8 (n, side, side, 3), read in blocks, so that a memory map of millions will do. radius: bits in which
@@ -132,7 +137,17 @@ def find(images, radius=RADIUS, steps=STEPS, seed=0, progress=False):
     return np.array(sorted(gone), dtype=np.intp)
 
 
-def main(arguments=None):
+def write(path: str | os.PathLike, images: np.ndarray, kept: np.ndarray) -> None:
+    """Writes the images of the indices `kept`, uint8 (n, side, side, 3), block by block as a .npy file."""
+    with atomic_write(path) as temporary:
+        written = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(kept), *images.shape[1:]))
+        for start in range(0, len(kept), BLOCK):
+            written[start : start + BLOCK] = images[kept[start : start + BLOCK]]
+        written.flush()
+        del written  # Windows renames no file that is mapped
+
+
+def main(arguments: list[str] | None = None) -> None:
     """The command line; ends the process with 1 and one line where the images cannot be had or written."""
     parser = argparse.ArgumentParser(
         prog="python -m dcgan_book.training.duplicates",
@@ -152,11 +167,7 @@ def main(arguments=None):
         images = data.load(options.data, options.size, options.limit).images
         gone = find(images, options.radius, progress=True)
         kept = np.delete(np.arange(len(images)), gone)
-        with atomic_write(options.out) as temporary:
-            written = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(kept), *images.shape[1:]))
-            for start in range(0, len(kept), BLOCK):
-                written[start : start + BLOCK] = images[kept[start : start + BLOCK]]
-            written.flush()
+        write(options.out, images, kept)
     except data.DataError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

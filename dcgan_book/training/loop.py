@@ -6,10 +6,12 @@ dcgan_book.training --help` is the same as a command. Bare, it is the paper's re
 
 import contextlib
 import copy
+import functools
 import math
 import mmap
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -29,34 +31,42 @@ from dcgan_book.training.machine import (
     computing,
     join_processes,
     machine_facts,
-    mean_over_processes,
     of_the_first,
+    sum_over_processes,
     threads_of,
 )
-from dcgan_book.training.recipe import TrainingError, adam, batch_indices, gan_step, noise_level, noisy, set_rates
+from dcgan_book.training.recipe import (
+    TrainConfig,
+    TrainingError,
+    adam,
+    batch_indices,
+    gan_step,
+    noise_level,
+    noisy,
+    set_rates,
+)
 from dcgan_book.training.runs import SHEET_ROWS, RunFolder
 
 EARLY_SHEETS = (0, 25, 50, 100, 200, 400)  # most changes in the first steps, so the film is dense there
-
-
 LOG_EVERY = 5  # steps
-
-
 BAR = "D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} {images_per_s:.0f} images/s"
-
-
 RECALIBRATION = 1024  # z's for the BatchNorm statistics of a sheet
 
 
 @dataclass
 class Progress:
-    """What `on_step` sees: the step just done, its record (a line of the log) and the networks."""
+    """What `on_step` sees: the step just done, the networks, and the step's record where it is asked for."""
 
     step: int
-    record: dict
     generator: nn.Module
     discriminator: nn.Module
-    sample: Callable  # sample() -> (64, 3, size, size) in [-1, 1], always of the same 64 z's
+    sample: Callable[[], torch.Tensor]  # (64, 3, size, size) in [-1, 1], always of the same 64 z's
+    read: Callable[[], dict]
+
+    @functools.cached_property
+    def record(self) -> dict:
+        """What a line of the log holds, a dict. A GPU is waited for; raises TrainingError if a loss is no number."""
+        return self.read()
 
 
 @dataclass
@@ -75,17 +85,30 @@ class Trained:
     log: list = field(default_factory=list)
 
 
-def train(config, images=None, run=None, models=None, on_step=None, resume=False, progress=True):
+def train(
+    config: TrainConfig,
+    images: np.ndarray | None = None,
+    run: str | os.PathLike | None = None,
+    models: tuple[nn.Module, nn.Module] | None = None,
+    on_step: Callable[[Progress], object] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    step: Callable = gan_step,
+    recalibration: int = RECALIBRATION,
+) -> Trained:
     """Trains a DCGAN, and keeps the run in a folder if one is given.
 
     Arguments: `config`, a TrainConfig; `images`, uint8 (n, size, size, 3), by default what `config.data` names;
     `run`, a folder for checkpoints, log and sheets; `models`, a pair (G, D) to train instead of the paper's;
     `on_step`, called with a `Progress` after each step, stops the run by returning True; `resume` goes on
-    from the checkpoint in `run`; `progress` shows a bar. Returns a `Trained`.
-    Raises TrainingError for a loss that is not a number, a checkpoint that does not fit, or a full disk.
+    from the checkpoint in `run`; `progress` shows a bar; `step` is called in place of `gan_step`, with the same
+    arguments; `recalibration`, z's for the BatchNorm statistics of what is sampled. Returns a `Trained`.
+    Raises TrainingError for a loss that is not a number, a checkpoint that does not fit, or a full disk. Losses
+    are read when they are logged or a checkpoint is due, so that a GPU is not waited for at every step: one
+    that is no number is found up to four steps later.
     """
     with threads_of(config.threads):
-        state = _Run(config, images, run, models, resume, progress)
+        state = _Run(config, images, run, models, resume, progress, step, recalibration)
         with contextlib.ExitStack() as stack:
             bar = stack.enter_context(
                 tqdm(total=config.steps, initial=state.step, unit="step", disable=not state.talks)
@@ -93,23 +116,20 @@ def train(config, images=None, run=None, models=None, on_step=None, resume=False
             batches = stack.enter_context(contextlib.closing(state.batches()))
             stopped = False
             while state.step < config.steps and not stopped:
-                record = state.take_step(next(batches))
-                bar.set_postfix_str(BAR.format(**record), refresh=False)
+                done = state.take_step(next(batches))
+                if state.logs():
+                    bar.set_postfix_str(BAR.format(**done.record), refresh=False)
                 bar.update()
-                if on_step is not None:
-                    stopped = bool(
-                        on_step(Progress(state.step, record, state.generator, state.discriminator, state.sample))
-                    )
-                stopped = any_process(stopped, state.world)
-                state.keep(record, stopped)
+                stopped = any_process(on_step is not None and bool(on_step(done)), state.world)
+                state.keep(done, stopped)
         return Trained(state.generator, state.discriminator, state.ema, state.step, state.sample(), state.log)
 
 
 class _Run:
     """What `train` carries from step to step; made ready for the first, or for the one after a checkpoint."""
 
-    def __init__(self, config, images, run, models, resume, progress):
-        self.config = config
+    def __init__(self, config, images, run, models, resume, progress, step, recalibration):
+        self.config, self.gan_step, self.recalibration = config, step, recalibration
         self.rank, self.world = join_processes()
         self.talks = progress and self.rank == 0
         if config.batch % self.world:
@@ -142,21 +162,22 @@ class _Run:
         """The images of the 64 z's that every sheet shows."""
         sampler = copy.deepcopy(self.generator if self.ema is None else self.ema)
         with torch.no_grad():
-            return recalibrate(sampler, self.config.prior, RECALIBRATION, self.config.seed)(self.fixed_z)
+            return recalibrate(sampler, self.config.prior, self.recalibration, self.config.seed)(self.fixed_z)
 
     def batches(self):
-        return _batches(self.images, self.config, self.step, self.rank, self.world)
+        pinned = self.device.type == "cuda"
+        return _batches(self.images, self.config, self.step, self.rank, self.world, pinned)
 
     def take_step(self, real):
-        """One step of both networks on a batch; returns its record."""
+        """One step of both networks on a batch; returns its `Progress`."""
         config, step = self.config, self.step
         z = draw_z(config.batch, config.z_dim, config.prior, self.parts["random"])[self.rank :: self.world]
         see = noisy(noise_level(config, step), stream(config.seed, f"noise {step} {self.rank}", self.device))
         set_rates(self.optimisers, config, step)
         r1 = config.r1 * config.r1_every if step % config.r1_every == 0 else 0.0
         with computing(self.precision, self.device):
-            losses = gan_step(
-                self.generator, self.discriminator, *self.optimisers, real.to(self.device), z.to(self.device),
+            losses = self.gan_step(
+                self.generator, self.discriminator, *self.optimisers, self._here(real), self._here(z),
                 config.label_smoothing, see, r1, config.relativistic,
             )  # fmt: skip
         self.step += 1
@@ -164,34 +185,47 @@ class _Run:
             decay = min(config.ema, self.step / (self.step + 9))  # short at first: the start is soon forgotten
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - decay)
-        return self._record(losses)
+        sums = sum_over_processes(losses, self.world)  # now, as every process has to take part
+        read = functools.partial(self._record, self.step, list(losses), sums, self.logged_at)
+        return Progress(self.step, self.generator, self.discriminator, self.sample, read)
 
-    def _record(self, losses):
-        now, (since, since_step) = time.perf_counter(), self.logged_at
-        record = {"step": self.step} | mean_over_processes(losses, self.world)
+    def _here(self, tensor):
+        """A tensor on the device; a GPU copies it while the CPU goes on."""
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def _record(self, step, names, sums, logged_at):
+        values = sums.tolist()  # waits for the device
+        now, (since, since_step) = time.perf_counter(), logged_at
+        record = {"step": step} | {n: round(v / self.world, 6) for n, v in zip(names, values, strict=True)}
         record["seconds"] = round(now - self.began, 3)
-        record["images_per_s"] = round(self.config.batch * (self.step - since_step) / (now - since), 1)
+        record["images_per_s"] = round(self.config.batch * (step - since_step) / (now - since), 1)
         for name in ("d_loss", "g_loss"):
             if not math.isfinite(record[name]):
                 kept = f"; {self.folder.last_good()}" if self.folder else ""
-                raise TrainingError(f"{name} is {record[name]} at step {self.step}: training stopped{kept}")
+                raise TrainingError(f"{name} is {record[name]} at step {step}: training stopped{kept}")
         return record
 
-    def keep(self, record, stopped):
+    def logs(self):
+        """Whether the step just done is one for the log."""
+        return self.step % LOG_EVERY == 0 or self.step == self.config.steps
+
+    def keep(self, done, stopped):
         """What stays of a step: its record in the log, now and then a sheet and a checkpoint."""
         config, step, last = self.config, self.step, self.step == self.config.steps
-        logged = step % LOG_EVERY == 0 or last
-        if logged:
-            self.log.append(record)
+        if self.logs():
+            self.log.append(done.record)
             self.logged_at = time.perf_counter(), step
         if not self.folder:
             return
-        if logged:
-            self.folder.write_log(record)
+        if self.logs():
+            self.folder.write_log(done.record)
         if step in EARLY_SHEETS or step % config.sheet_every == 0 or last:
             self.folder.write_sheet(step, self.sample())
             self.folder.write_curves()
         if step % config.checkpoint_every == 0 or last or stopped:
+            done.record  # noqa: B018  a loss that is no number is found here, before it is saved
             facts = machine_facts(self.device, self.precision)
             self.folder.save(self.parts, step, time.perf_counter() - self.began, facts)
 
@@ -224,15 +258,19 @@ def _start(config, models, device):
     }
 
 
-def networks_of(config):
+def networks_of(config: TrainConfig) -> tuple[Generator, Discriminator]:
+    """The networks of a recipe, G and D, with PyTorch's first weights."""
     return (
         Generator(config.width, config.z_dim, config.kernel_size, size=config.size),
         Discriminator(config.width, config.kernel_size, size=config.size),
     )
 
 
-def _batches(images, config, step, rank, world):
-    """Yields this process's share of batch after batch from `step` on; a thread has the next one ready."""
+def _batches(images, config, step, rank, world, pinned=False) -> Iterator[torch.Tensor]:
+    """Yields this process's share of batch after batch from `step` on; a thread has the next one ready.
+
+    In `pinned` memory a GPU copies it without waiting.
+    """
 
     def prepare(step):
         # in the order of the file, which is faster; a batch is a set
@@ -242,7 +280,7 @@ def _batches(images, config, step, rank, world):
             # what was read, and more around it, counts as this process's memory until it is given back; it stays in the
             # system's cache
             images._mmap.madvise(mmap.MADV_DONTNEED)
-        return batch
+        return batch.pin_memory() if pinned else batch
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(prepare, step)

@@ -4,36 +4,42 @@ import contextlib
 import os
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from dcgan_book.models import Discriminator, Generator
-from dcgan_book.training.recipe import TrainingError, adam, gan_step
+from dcgan_book.training.recipe import PRECISIONS, TrainingError, adam, gan_step
 
 
-def choose_device(name="auto"):
+def choose_device(name: str = "auto") -> torch.device:
     """cuda, else mps, else cpu, unless `name` says which. Raises TrainingError if it is not there."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, here in there.items() if here)
-    if not there.get(name.split(":")[0]):
+    kind, _, index = name.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if not there.get(kind) or (name != kind and index not in map(str, range(count))):
         here = ", ".join(kind for kind, here in there.items() if here)
         raise TrainingError(f"there is no device {name!r} here: give {here}")
     return torch.device(name)
 
 
-def choose_precision(name, device, width=64, say=False):
-    """What `name` says, or for "auto" the one of `PRECISIONS` that is fastest in a trial on `device`."""
+def choose_precision(name: str, device: torch.device, width: int = 64, say: bool = False) -> str:
+    """What `name` says, or for "auto" the one of `PRECISIONS` that is fastest in a trial on `device`.
+
+    `width` is that of the networks in the trial; `say` prints what it found. Raises TrainingError for another name.
+    """
     if name != "auto":
-        return name
+        return _known(name)
     trials = ["fp32"]
     with contextlib.suppress(RuntimeError):  # some devices lack bf16; others emulate it, a hundred times slower
         if _time_steps(device, "bf16", 8, 4) < 3 * _time_steps(device, "fp32", 8, 4):
             trials.append("bf16")
     seconds = {trial: _time_steps(device, trial, width, 32) for trial in trials}
-    chosen = min(seconds, key=seconds.get)
+    chosen = min(seconds, key=seconds.__getitem__)
     if say:
         print(
             f"training in {chosen}: on this {device.type}, a step on 32 images takes "
@@ -43,13 +49,19 @@ def choose_precision(name, device, width=64, say=False):
     return chosen
 
 
-def computing(precision, device):
-    """The context in which steps of a precision are to be computed."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+def computing(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which steps of a precision are computed. Raises TrainingError for one not in `PRECISIONS`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=_known(precision) == "bf16")
+
+
+def _known(precision):
+    if precision not in PRECISIONS:
+        raise TrainingError(f"precision is {precision!r}; it is one of {', '.join(PRECISIONS)}")
+    return precision
 
 
 @contextlib.contextmanager
-def threads_of(count=None):
+def threads_of(count: int | None = None) -> Iterator[None]:
     """So many CPU threads (None: as many as before), and numbers next to nothing as 0; afterwards as it was.
 
     D's gradients shrink into denormals as it wins, and those are slow.
@@ -65,11 +77,11 @@ def threads_of(count=None):
         torch.set_flush_denormal(not denormals)
 
 
-def machine_facts(device, precision):
+def machine_facts(device: torch.device, precision: str) -> dict:
     """What a model card says of the machine: nothing that names it."""
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().split("\n")
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n")
         processor = next((line.split(": ")[1] for line in lines if line.startswith("model name")), processor)
     return {
         "device": device.type,
@@ -96,7 +108,7 @@ def _time_steps(device, precision, width, batch):
     return min(times)
 
 
-def join_processes():
+def join_processes() -> tuple[int, int]:
     """This process's rank and the number of processes; joins the others where torchrun started it."""
     if "RANK" not in os.environ:
         return 0, 1
@@ -126,7 +138,8 @@ def _together():
 
 
 @_together()
-def average_gradients(optimiser, *_):
+def average_gradients(optimiser: torch.optim.Optimizer, *_) -> None:
+    """Before an optimiser's step: every process gets the mean of all gradients."""
     gradients = [weight.grad for group in optimiser.param_groups for weight in group["params"]]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
@@ -137,22 +150,25 @@ def average_gradients(optimiser, *_):
 
 
 @_together()
-def of_the_first(value):
+def of_the_first(value: object) -> object:
+    """What the first process says, in every process."""
     shared = [value]
     dist.broadcast_object_list(shared)
     return shared[0]
 
 
 @_together()
-def mean_over_processes(losses, world):
+def sum_over_processes(losses: dict[str, torch.Tensor], world: int) -> torch.Tensor:
+    """The losses, 0-d tensors, in one tensor (n,), each summed over `world` processes."""
     values = torch.stack(list(losses.values()))
     if world > 1:
         dist.all_reduce(values)
-    return {name: round(value / world, 6) for name, value in zip(losses, values.tolist(), strict=True)}
+    return values
 
 
 @_together()
-def any_process(stopped, world):
+def any_process(stopped: bool, world: int) -> bool:
+    """Whether any of `world` processes says so."""
     if world == 1:
         return stopped
     votes = torch.tensor(float(stopped))

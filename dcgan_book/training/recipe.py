@@ -2,11 +2,13 @@
 
 import functools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from dcgan_book.latents import PRIORS, stream
 from dcgan_book.models import SIZES
@@ -81,9 +83,17 @@ CHANGEABLE = {"steps", "device", "precision", "threads", "sheet_every", "checkpo
 
 
 def gan_step(
-    generator, discriminator, optimiser_g, optimiser_d, real, z, smoothing=0.0, see=lambda images: images, r1=0.0,
-    relativistic=False,
-):  # fmt: skip
+    generator: nn.Module,
+    discriminator: nn.Module,
+    optimiser_g: torch.optim.Optimizer,
+    optimiser_d: torch.optim.Optimizer,
+    real: torch.Tensor,
+    z: torch.Tensor,
+    smoothing: float = 0.0,
+    see: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
+    r1: float = 0.0,
+    relativistic: bool = False,
+) -> dict[str, torch.Tensor]:
     """One step of D and one of G on a batch (paper, section 4; non-saturating loss).
 
     Arguments: `real` (n, 3, size, size) in [-1, 1]; `z` (n, z_dim); `smoothing` is taken off the label of real
@@ -124,7 +134,7 @@ def gan_step(
     }
 
 
-def gradient_penalty(discriminator, real):
+def gradient_penalty(discriminator: nn.Module, real: torch.Tensor) -> torch.Tensor:
     """Half the mean squared length of D's gradient at real images, a 0-d tensor: R1 (Mescheder 2018, arXiv 1801.04406).
 
     It keeps D flat where the data are, so that D cannot win. Computed in fp32: squares of small gradients.
@@ -135,18 +145,18 @@ def gradient_penalty(discriminator, real):
     return gradient.square().flatten(1).sum(1).mean() / 2
 
 
-def cross_entropy(logits, label):
+def cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
     """Binary cross-entropy of `logits` (n,) against one label for all, a number from 0 to 1; 0-d tensor."""
     logits = logits.float()
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
-def adam(module, lr, beta1=0.5):
+def adam(module: nn.Module, lr: float, beta1: float = 0.5) -> torch.optim.Adam:
     """The paper's optimiser (section 4: lr 0.0002, beta1 0.5)."""
     return torch.optim.Adam(module.parameters(), lr=lr, betas=(beta1, 0.999), fused=True)
 
 
-def batch_indices(count, batch, step, seed):
+def batch_indices(count: int, batch: int, step: int, seed: int) -> np.ndarray:
     """Which of `count` images make up the batch of `step`: an array of `batch` indices.
 
     Epoch after epoch is a new permutation that follows from `seed`; batches run over their borders.
@@ -163,7 +173,7 @@ def _order(count, epoch, seed):
     return torch.randperm(count, dtype=torch.int32, generator=stream(seed, f"order {epoch}")).numpy()
 
 
-def set_rates(optimisers, config, step):
+def set_rates(optimisers: Iterable[torch.optim.Optimizer], config: TrainConfig, step: int) -> None:
     """Both learning rates at a step: as configured, from `decay_from` on falling in a straight line to nothing."""
     first = config.decay_from * config.steps
     left = 1.0 if step <= first else (config.steps - step) / (config.steps - first)
@@ -172,13 +182,13 @@ def set_rates(optimisers, config, step):
             group["lr"] = rate * left
 
 
-def noise_level(config, step):
+def noise_level(config: TrainConfig, step: int) -> float:
     """Instance noise at a step: the same always, or falling in a straight line to nothing at `noise_steps`."""
     left = 1 - step / config.noise_steps if config.noise_steps else 1
     return config.instance_noise * max(left, 0)
 
 
-def noisy(sigma, generator):
+def noisy(sigma: float, generator: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
     """What D sees of an image when instance noise is on (Sonderby 2016, arXiv 1610.04490)."""
     if not sigma:
         return lambda images: images

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,8 +16,6 @@ from PIL import Image
 from dcgan_book.training.recipe import CHANGEABLE, TrainConfig, TrainingError
 
 SHEET_ROWS = 8  # a sheet shows 8 x 8 samples
-
-
 CHECKPOINT = {  # what every checkpoint holds
     "generator": dict, "discriminator": dict, "optimiser_g": dict, "optimiser_d": dict, "random": torch.Tensor,
     "step": int, "seconds": float, "count": int, "machine": dict, "config": dict,
@@ -29,11 +28,11 @@ class RunFolder:
     A checkpoint is written beside the last one and then takes its place, so that there is always a whole one.
     """
 
-    def __init__(self, path, config, count):
+    def __init__(self, path: str | os.PathLike, config: TrainConfig, count: int):
         self.path, self.config, self.count = Path(path), config, count
-        self.saved_step = None
+        self.saved_step: int | None = None
 
-    def begin(self, step):
+    def begin(self, step: int) -> list[dict]:
         """Makes the folder, or cuts its log and sheets back to `step`; returns what is left of the log."""
         with self._space():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -44,7 +43,7 @@ class RunFolder:
                 later.unlink()
         return kept
 
-    def save(self, state, step, seconds, machine):
+    def save(self, state: dict, step: int, seconds: float, machine: dict) -> None:
         """Writes the checkpoint of `step`; `seconds` is the time trained so far, `machine` what did it.
 
         Raises TrainingError, and leaves the last checkpoint, where a weight is not finite or there is no space.
@@ -75,11 +74,11 @@ class RunFolder:
             self._replace("checkpoint.pt", buffer.getbuffer())
         self.saved_step = step
 
-    def restore(self, state, device):
+    def restore(self, state: dict, device: torch.device) -> tuple[int, float, str | None]:
         """Puts the checkpoint into the parts of `state`; returns (step, seconds, precision or None).
 
         The precision is kept where the device is, so that a resumed run computes what an unbroken one would.
-        Raises TrainingError for a checkpoint of another recipe, other images or other networks.
+        Raises TrainingError for a checkpoint of another recipe, other images, other networks or a later step.
         """
         checkpoint = read_checkpoint(self.path)
         for name, value in dataclasses.asdict(self.config).items():
@@ -94,6 +93,11 @@ class RunFolder:
             raise TrainingError(
                 f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, these are {self.count}"
             )
+        if self.config.steps < checkpoint["step"]:
+            raise TrainingError(
+                f"the checkpoint in {self.path} is of step {checkpoint['step']}, and {self.config.steps} steps "
+                "were asked for: give as many or more"
+            )
         try:
             for name, part in state.items():
                 if isinstance(part, torch.Generator):
@@ -104,28 +108,23 @@ class RunFolder:
             raise TrainingError(
                 f"the checkpoint in {self.path} is not of these networks: its {name} does not fit"
             ) from None
-        if self.config.steps < checkpoint["step"]:
-            raise TrainingError(
-                f"the checkpoint in {self.path} is of step {checkpoint['step']}, and {self.config.steps} steps were asked for: "
-                "give as many or more"
-            )
         self.saved_step = checkpoint["step"]
         machine = checkpoint["machine"]
         keep = self.config.precision == "auto" and machine.get("device") == device.type
         return checkpoint["step"], checkpoint["seconds"], _today(machine).get("precision") if keep else None
 
-    def last_good(self):
+    def last_good(self) -> str:
         """What a message says of the last whole checkpoint."""
         if self.saved_step is None:
             return "no checkpoint had been written"
         return f"the checkpoint of step {self.saved_step} in {self.path} is intact"
 
-    def write_log(self, record):
+    def write_log(self, record: dict) -> None:
         """Adds a record, a dict, to log.jsonl."""
-        with self._space(), open(self.path / "log.jsonl", "a") as file:
+        with self._space(), open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def write_sheet(self, step, images):
+    def write_sheet(self, step: int, images: torch.Tensor) -> None:
         """Writes images, (64, 3, size, size) in [-1, 1], as the sheet of `step`."""
         from dcgan_book import figures  # here, as matplotlib is slow to import
 
@@ -134,7 +133,7 @@ class RunFolder:
         with self._space():
             self._replace(f"samples-{step:06d}.png", buffer.getbuffer())
 
-    def write_curves(self):
+    def write_curves(self) -> None:
         """Draws the log so far as losses.png."""
         from dcgan_book import figures  # here, as matplotlib is slow to import
 
@@ -156,7 +155,7 @@ class RunFolder:
             temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _space(self):
+    def _space(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -169,13 +168,13 @@ def _today(facts):
     return facts | ({"precision": "fp32"} if facts.get("precision") == "winograd" else {})
 
 
-def read_checkpoint(run):
+def read_checkpoint(run: str | os.PathLike) -> dict:
     """The checkpoint of a run folder, tensors and plain values in a dict. Raises TrainingError if there is none."""
     path = Path(run) / "checkpoint.pt"
     if not path.exists():
         raise TrainingError(f"there is no checkpoint.pt in {run}: it is not a run, or one stopped before its first")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)  # executes nothing that is in it
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))  # executes nothing that is in it
         checkpoint["config"] = _today(checkpoint["config"])
         TrainConfig(**checkpoint["config"])
         whole = all(isinstance(checkpoint[name], kind) for name, kind in CHECKPOINT.items())
@@ -188,16 +187,16 @@ def read_checkpoint(run):
     return checkpoint
 
 
-def read_log(run):
+def read_log(run: str | os.PathLike) -> list[dict]:
     """The log of a run folder, a list of dicts; a line cut off by a crash is left out."""
     path = Path(run) / "log.jsonl"
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1]]
 
 
-def sheets(run):
+def sheets(run: str | os.PathLike) -> dict[int, Path]:
     """The sample sheets of a run folder, a dict from step to path, in order."""
     numbered = ((re.fullmatch(r"samples-(\d{6,})", path.stem), path) for path in Path(run).glob("samples-*.png"))
     return dict(sorted((int(match[1]), path) for match, path in numbered if match))

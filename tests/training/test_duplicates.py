@@ -1,6 +1,9 @@
 """Near-duplicates: copies are found, other rooms are not, and no two images are compared that need not be."""
 
+import contextlib
+import gc
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 from PIL import Image
 
 from dcgan_book import training
+from dcgan_book.cache import atomic_write
 from dcgan_book.training import data, duplicates
 from dcgan_book.training.duplicates import find, pairs
 from dcgan_book.worlds import rooms
@@ -121,3 +125,20 @@ def test_the_command_writes_what_stays_and_the_trainer_takes_it(images, tmp_path
         with pytest.raises(SystemExit) as end:
             duplicates.main(arguments)
         assert str(end.value).startswith("error: ") and says in str(end.value) and "\n" not in str(end.value)
+
+
+def test_no_map_of_the_file_is_open_when_it_takes_its_name(tmp_path, monkeypatch):
+    """Windows would refuse to rename it."""
+    mapped = []
+
+    @contextlib.contextmanager
+    def watched(path):
+        with atomic_write(path) as temporary:
+            yield temporary
+            maps = (thing for thing in gc.get_objects() if issubclass(type(thing), np.memmap))
+            mapped.extend(map for map in maps if Path(map.filename) == temporary)
+
+    monkeypatch.setattr(duplicates, "atomic_write", watched)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    duplicates.write(tmp_path / "kept.npy", images, np.array([0, 3, 4]))
+    assert mapped == [] and (np.load(tmp_path / "kept.npy") == images[[0, 3, 4]]).all()
