@@ -29,7 +29,7 @@ from dcgan_book.measure.reading import DARK, FOLDERS, VISIBLE, Instrument, Measu
 from dcgan_book.measure.scores import HELD_OUT, numbers, rounded
 from dcgan_book.training.machine import choose_device, machine_facts
 from dcgan_book.worlds import faces, rooms
-from dcgan_book.worlds.canvas import block, dataset
+from dcgan_book.worlds.canvas import block, cached_dataset
 
 # Rooms, and faces, by seed. The generators have 0 to 59,999, and none of these sets meets another or `HELD_OUT`.
 TRAINING, VALIDATION, TEST = 2_000_000, 2_500_000, 2_600_000
@@ -68,7 +68,7 @@ class _Pairs(faces.Faces):
 
 
 def _face_pairs(n, seed=0, progress=True):
-    arrays = dataset("face-pair", faces.VERSION, _pair_block, n, seed, None, progress)
+    arrays = cached_dataset("face-pair", faces.VERSION, _pair_block, n, seed, None, progress)
     own, others = faces.Faces.of(arrays), faces.Faces(arrays["other_images"], arrays["other_labels"], {})
     return _Pairs(own.images, own.labels, own.factors, others)
 
