@@ -112,8 +112,8 @@ def nearest(queries, references, by="features", instrument=None):
 
 
 def _points(images, by, instrument):
-    size, see = _reader(by, instrument)
-    return torch.cat([see(images[i : i + size]) for i in range(0, len(images), size)])
+    size, locate = _reader(by, instrument)
+    return torch.cat([locate(images[i : i + size]) for i in range(0, len(images), size)])
 
 
 def _reader(by, instrument=None):
@@ -126,12 +126,12 @@ def _reader(by, instrument=None):
     raise ValueError(f"by {by!r}: nearest neighbours go by 'features' or 'pixels'")
 
 
-def _closest(points, size, see, references):
+def _closest(points, size, locate, references):
     """Blocks of references, so that 60,000 images need not be in memory at once."""
     best = torch.full((len(points),), math.inf)
     index = torch.zeros(len(points), dtype=torch.long)
     for i in range(0, len(references), size):
-        distance, j = _distances(points, see(references[i : i + size])).min(1)
+        distance, j = _distances(points, locate(references[i : i + size])).min(1)
         closer = distance < best
         best[closer], index[closer] = distance[closer], j[closer] + i
     return Neighbours(best, index)

@@ -1,4 +1,4 @@
-"""The network of the instruments, and what it reads off the images of each world; see `measure.py`."""
+"""The network of the instruments, and what it reads off the images of each world; see `reading.py`."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +11,8 @@ from torch import nn
 from dcgan_book.worlds import faces, rooms
 
 FEATURES = 128  # numbers in which images are compared
-DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}  # the most that training adds; see `damage.py`
+# The most that training adds; see `learning/damage.py`
+DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Schema:
     """What an instrument reads off the images of a world, besides which label each pixel has.
 
     world: its module. scalars, hues (points on a circle) and choices, name to options, are factors of it. owners:
-    choices that mean something only where an object is, name to object. wholes: what is present or not like an
-    object, but has no pixels of its own. glances: places that the network picks out to look at closely. weights: how
-    much more than others a scalar counts in training, by name.
+    choices that mean something only where an object is, name to object. image_labels: what is present or not like
+    an object, but of the image as a whole. attention_maps: places that the network picks out to look at closely.
+    weights: how much more than others a scalar counts in training, by name.
     """
 
     world: ModuleType
@@ -29,14 +30,14 @@ class Schema:
     hues: tuple
     choices: dict
     owners: dict
-    wholes: tuple = ()
-    glances: int = 0
+    image_labels: tuple = ()
+    attention_maps: int = 0
     weights: dict = field(default_factory=dict)
 
     @property
     def things(self):
-        """All that can be present: the world's objects, then the wholes."""
-        return self.world.OBJECTS + self.wholes
+        """All that can be present: the world's objects, then the image labels."""
+        return self.world.OBJECTS + self.image_labels
 
     @cached_property
     def heads(self):
@@ -66,8 +67,8 @@ FACES = Schema(
     choices={name: tuple(rates) for name, rates in faces.RATES.items()}
     | {"hair_style": tuple(faces.HAIR_RATES["woman"])},
     owners={"glasses_style": "glasses", "beard_style": "beard"},
-    wholes=("face",),  # "still a face": neither melted, nor double, nor without eyes or mouth
-    glances=4,  # a smile is a matter of a few pixels, which a grid of 4x4 loses
+    image_labels=("face",),  # "still a face": neither melted, nor double, nor without eyes or mouth
+    attention_maps=4,  # a smile is a matter of a few pixels, which a grid of 4x4 loses
     weights={"smile": 4.0},
 )
 SCHEMAS = {"rooms": ROOMS, "faces": FACES}
@@ -97,9 +98,9 @@ class Network(nn.Module):
         self.decoder = nn.ModuleList([_conv(7 * w, 2 * w), _conv(4 * w, 2 * w), _conv(3 * w, w)])
         self.pixels = nn.Conv2d(w, 4 * len(schema.world.LABELS), 1)
         self.grid = nn.Conv2d(4 * w, 32, 1)
-        self.places = nn.Conv2d(2 * w, schema.glances, 1) if schema.glances else None
-        seen = 32 * 16 + 6 * w + 2 * w * schema.glances
-        self.features = nn.Sequential(nn.Linear(seen, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
+        self.places = nn.Conv2d(2 * w, schema.attention_maps, 1) if schema.attention_maps else None
+        inputs = 32 * 16 + 6 * w + 2 * w * schema.attention_maps
+        self.features = nn.Sequential(nn.Linear(inputs, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
         self.head = nn.Linear(FEATURES, sum(schema.heads.values()))
 
     def forward(self, images):
@@ -122,7 +123,8 @@ class Network(nn.Module):
         return F.pixel_shuffle(self.pixels(x), 2)
 
     def describe(self, maps):
-        """Features, from the coarsest map, the means of the finer ones and glances at 16x16, and the heads' outputs."""
+        """Features, from the coarsest map, the means of the finer ones and what the attention maps pick at 16x16,
+        and the heads' outputs."""
         means = [each.mean((2, 3)) for each in maps[:-1]]
         if self.places is not None:
             where = self.places(maps[1]).flatten(2).softmax(2)

@@ -3,10 +3,10 @@
 Nobody can ask a generator what it drew, so a network looks instead: it says which objects are in an image, which
 pixels they cover and which factors the room or face has, and gives features in which images can be compared. Each
 has learned from one drawn world alone, damaged as a generator damages it, and never from a generated image; what it
-gets wrong on drawings it has not seen stands in its card. The statistics below turn its readings into numbers with
-intervals (paper, opening of section 6: how such models should and should not be judged).
+gets wrong on drawings it has not seen stands in its card. The other modules turn its readings into numbers with
+intervals (paper, opening of section 6: how such models should and should not be evaluated).
 
-`segmenter.py` is the network, `instruments.py` trains it, and `python -m dcgan_book.measure NAME` writes a generator's
+`network.py` is the network, `learning/instruments.py` trains it, and `python -m dcgan_book.measure NAME` writes a generator's
 scores to its card.
 """
 
@@ -121,17 +121,17 @@ class Instrument:
     def _probability(self, labels, outputs):
         counts = count_pixels(labels, self.schema.world)
         head = self.schema.split(outputs)["presence"].float().sigmoid()
-        seen = counts / (counts + VISIBLE - 0.5)  # above 1/2 from `VISIBLE` pixels on
-        values = {"head": head, "segmenter": torch.cat([seen, head[:, counts.shape[1] :]], 1)}
+        shown = counts / (counts + VISIBLE - 0.5)  # above 1/2 from `VISIBLE` pixels on
+        values = {"head": head, "segmenter": torch.cat([shown, head[:, counts.shape[1] :]], 1)}
         values["both"] = torch.minimum(*values.values())
         return dict(zip(self.schema.things, values[self.card["presence"]].unbind(1), strict=True))
 
     @torch.no_grad()
-    def _run(self, images, see):
+    def _run(self, images, describe):
         if len(images) == 0:
             raise MeasureError("there are no images to read")
         parts = [
-            [part.cpu() for part in see(self.network.encode(as_images(images[i : i + BATCH]).to(self.device)))]
+            [part.cpu() for part in describe(self.network.encode(as_images(images[i : i + BATCH]).to(self.device)))]
             for i in range(0, len(images), BATCH)
         ]
         return [torch.cat(part) for part in zip(*parts, strict=True)]
