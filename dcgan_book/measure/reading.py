@@ -145,7 +145,7 @@ def load(folder=FOLDER, device="cpu"):
     folder = Path(FOLDERS.get(folder, folder))
     if not (folder / "card.json").exists():
         raise MeasureError(f"there is no instrument in {folder}: python -m dcgan_book.measure.learning makes one")
-    card = json.loads((folder / "card.json").read_text())
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     network = Network(card["width"], SCHEMAS[card["data"]["name"]])
     network.load_state_dict(
         {name: value.float() for name, value in load_file(folder / "instrument.safetensors").items()}, strict=False

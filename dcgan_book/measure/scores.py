@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 import torch
 
@@ -180,21 +179,27 @@ def rounded(value):
 
 
 def score(name, n=5000, seed=0, held_out=20_000, device="cpu", progress=True):
-    """Writes `scores` of the weights called `name`, or in the folder of that path, into their card; returns them.
+    """Writes `scores` of the weights that `pretrained.load` gives for `name` into the card beside them; returns them.
 
+    name: "rooms" or "faces" (where an environment variable names others in their place, those), or the path of an
+    exported folder. n: samples. held_out: real images to compare with. device: where the generator runs.
     Raises MeasureError if they were not trained on a drawn world or have no card of their own.
     """
     model = pretrained.load(name, device)
-    card = next((f / "card.json" for f in (pretrained.WEIGHTS / name, Path(name)) if (f / "card.json").exists()), None)
-    if card is None:
-        raise MeasureError(f"{name} is a run and has no card: export it first, python -m dcgan_book.pretrained export")
     data = model.card["data"]
     if data["name"] not in SCHEMAS:
         raise MeasureError(f"{name} was trained on {data['name']}: only rooms and faces can be scored")
+    card = model.folder / "card.json"
+    if not card.exists():
+        raise MeasureError(
+            f"{model.folder} is a run and has no card: export it first, python -m dcgan_book.pretrained export"
+        )
     training = SCHEMAS[data["name"]].world.dataset(data["images"], progress=progress).images
     found = scores(model.generator, training, model.card["prior"], n, seed, held_out, device=device,
                    progress=progress, world=data["name"])  # fmt: skip
-    command = f"python -m dcgan_book.measure {Path(name).name}"
+    command = f"python -m dcgan_book.measure {model.folder.name}"
     with atomic_write(card) as temporary:
-        temporary.write_text(json.dumps(model.card | {"scores": {"command": command} | found}, indent=1) + "\n")
+        temporary.write_text(
+            json.dumps(model.card | {"scores": {"command": command} | found}, indent=1) + "\n", encoding="utf-8"
+        )
     return found
