@@ -35,12 +35,12 @@ class Schema:
     weights: dict = field(default_factory=dict)
 
     @property
-    def things(self):
+    def things(self) -> tuple:
         """All that can be present: the world's objects, then the image labels."""
         return self.world.OBJECTS + self.image_labels
 
     @cached_property
-    def heads(self):
+    def heads(self) -> dict[str, int]:
         """Name to width, in the order of the network's outputs."""
         return (
             {"presence": len(self.things), "scalars": len(self.scalars), "hues": 2 * len(self.hues)}
@@ -48,7 +48,7 @@ class Schema:
             | {"damage": len(DAMAGE)}
         )
 
-    def split(self, outputs):
+    def split(self, outputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """The heads' outputs by name."""
         return dict(zip(self.heads, outputs.split(list(self.heads.values()), dim=1), strict=True))
 
@@ -83,7 +83,7 @@ class Network(nn.Module):
     together.
     """
 
-    def __init__(self, width=24, schema=ROOMS):
+    def __init__(self, width: int = 24, schema: Schema = ROOMS):
         super().__init__()
         self.schema = schema
         w = self.width = width
@@ -103,11 +103,11 @@ class Network(nn.Module):
         self.features = nn.Sequential(nn.Linear(inputs, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
         self.head = nn.Linear(FEATURES, sum(schema.heads.values()))
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         maps = self.encode(images)
         return (self.decode(maps), *self.describe(maps))
 
-    def encode(self, images):
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The feature maps of four resolutions, 32x32 first."""
         x = F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
         maps = [self.encoder[0](x)]
@@ -115,14 +115,14 @@ class Network(nn.Module):
             maps.append(stage(F.max_pool2d(maps[-1], 2)))
         return maps
 
-    def decode(self, maps):
+    def decode(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Logits of each pixel's label."""
         x = maps[-1]
         for stage, skip in zip(self.decoder, maps[-2::-1], strict=True):
             x = stage(torch.cat([F.interpolate(x, scale_factor=2.0), skip], 1))
         return F.pixel_shuffle(self.pixels(x), 2)
 
-    def describe(self, maps):
+    def describe(self, maps: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Features, from the coarsest map, the means of the finer ones and what the attention maps pick at 16x16,
         and the heads' outputs."""
         means = [each.mean((2, 3)) for each in maps[:-1]]

@@ -119,7 +119,7 @@ def test_nearest_is_what_brute_force_finds(instrument, held_out, by):
 def test_blocks_do_not_change_the_nearest():
     queries, references = normal(30, 5).float(), normal(203, 5, seed=1).float()
     references[150] = references[20]  # of equals the first
-    whole, parts = (distances._closest(queries, size, lambda x: x, references) for size in (1000, 50))
+    whole, parts = (distances._closest(queries, references, size, lambda x: x) for size in (1000, 50))
     assert torch.equal(whole.index, parts.index)
     torch.testing.assert_close(whole.distance, parts.distance)
 

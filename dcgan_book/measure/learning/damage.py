@@ -7,6 +7,7 @@ order, gives other images: the shipped instruments could then not be trained aga
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -106,6 +107,7 @@ class _Batch:
         n = len(images)
         self.random, self.world = _Random(n, generator, untouched), world
         self.drawn, self.drawn_labels = images, labels
+        self.other_images, self.other_labels = images, labels  # the same with glasses or beard changed
         self.images, self.labels = images.contiguous().clone(), labels.clone()
         self.whole = count_pixels(labels, world)
         self.unknown = torch.zeros_like(self.whole)
@@ -382,7 +384,7 @@ def _clip(batch):
     batch.images.clamp_(-1, 1)
 
 
-PICTURE_EFFECTS = {
+PICTURE_EFFECTS: dict[str, Callable] = {
     "other light": _light,
     "blur": _soften,
     "ringing": _ring,
@@ -390,7 +392,7 @@ PICTURE_EFFECTS = {
     "grid": _add_grid,
     "clipping": _clip,
 }
-ROOM_EFFECTS = {
+ROOM_EFFECTS: dict[str, Callable] = {
     "a patch of another room": _patch_room,
     "an object fades": _fade_object,
     "an object melts": _melt_object,
@@ -400,7 +402,7 @@ ROOM_EFFECTS = {
     "no structure": partial(_lose_structure, share=0.06),
     **PICTURE_EFFECTS,
 }
-FACE_EFFECTS = {
+FACE_EFFECTS: dict[str, Callable] = {
     "glasses or beard fade": _fade_accessories,
     "a patch of another face": _patch_face,
     "eyes or mouth are lost": _lose_feature,

@@ -125,7 +125,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     learned, network = recipe.draw(count, TRAINING, progress=progress), _new(recipe.defaults["width"], schema, seed)
     network.to(place, memory_format=torch.channels_last)
-    precision, seconds = _learn(network, recipe, learned, steps, batch, seed, rate, out / "checkpoint.pt", checkpoint_every,
+    checkpoint = out / "checkpoint.pt"
+    precision, seconds = _learn(network, recipe, learned, steps, batch, seed, rate, checkpoint, checkpoint_every,
                                 resume, precision, progress)  # fmt: skip
     instrument = _rounded_off(network, out)
     facts = {
@@ -145,7 +146,7 @@ def train(
     instrument.card = _card(instrument, facts, made, calibration, progress)
     with atomic_write(out / "card.json") as temporary:
         temporary.write_text(json.dumps(instrument.card, indent=1) + "\n", encoding="utf-8")
-    (out / "checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return instrument
 
 
@@ -199,7 +200,8 @@ def _new(width, schema, seed):
     return network
 
 
-def _learn(network, recipe, learned, steps, batch, seed, rate, checkpoint, checkpoint_every, resume, precision, progress):
+def _learn(network, recipe, learned, steps, batch, seed, rate, checkpoint, checkpoint_every, resume, precision,
+           progress):  # fmt: skip
     """All steps, in place, or those after the file `checkpoint`; returns the precision and the seconds they took."""
     schema, device = network.schema, next(network.parameters()).device
     targets, fine_tuning = _targets(learned, schema), min(recipe.fine_tuning_steps, steps)
@@ -375,7 +377,7 @@ def _evaluate(instrument, damaged):
     return {"images": len(reading), "presence": presence, "iou": overlap}
 
 
-def intersection_over_union(labels, truth, index):
+def intersection_over_union(labels: torch.Tensor, truth: torch.Tensor, index: int) -> torch.Tensor:
     """Overlap of one label in each image: (n,) in [0, 1], 1 where neither has it; `UNKNOWN` pixels do not count."""
     counted = truth != UNKNOWN
     said, there = (labels == index) & counted, truth == index
