@@ -4,6 +4,7 @@ import glob
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 
-def cache_dir():
+def cache_dir() -> Path:
     """The user's cache folder as a Path, made if need be; the environment variable DCGAN_BOOK_CACHE moves it."""
     folder = Path(os.environ.get("DCGAN_BOOK_CACHE") or user_cache_dir("dcgan-book", appauthor=False))
     folder.mkdir(parents=True, exist_ok=True)
@@ -19,7 +20,7 @@ def cache_dir():
 
 
 @contextmanager
-def atomic_write(path):
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, to be made a file or a folder, and renames it to `path` at the end.
 
     After an error or a kill, `path` is what it was before. If another process made the folder meanwhile, its
@@ -49,7 +50,7 @@ def atomic_write(path):
 
 
 @contextmanager
-def locked(path):
+def locked(path: str | Path) -> Iterator[None]:
     """Holds the making of `path` against other processes, and waits for the one that holds it now.
 
     The lock is a hidden file beside `path`, which stays. What `atomic_write` has left there of this or another

@@ -61,7 +61,7 @@ def test_what_a_killed_draw_left_goes_with_the_next_one(cache, n):
 
 def test_what_a_living_process_makes_is_left_alone(tmp_path):
     with locked(tmp_path / "first"), atomic_write(tmp_path / "first") as temporary:
-        temporary.write_text("half")
+        temporary.write_text("half", encoding="utf-8")
         with locked(tmp_path / "second"):
-            assert temporary.read_text() == "half"
-    assert (tmp_path / "first").read_text() == "half"
+            assert temporary.read_text(encoding="utf-8") == "half"
+    assert (tmp_path / "first").read_text(encoding="utf-8") == "half"

@@ -36,7 +36,7 @@ def test_damaged_faces_say_what_is_still_there():
     known, everything = pairs(48), slice(0, 48)
     same = instruments._damage_faces(known, everything, random(), 1.0)
     assert torch.equal(same.images, to_batch(known.images)) and same.known.all() and (same.presence[:, -1] == 1).all()
-    assert torch.equal(same.presence[:, 5] == 1, torch.from_numpy(known.factors["glasses"]))
+    assert torch.equal(same.presence[:, faces.OBJECTS.index("glasses")] == 1, torch.from_numpy(known.factors["glasses"]))
     parts = []
     for i in range(10):
         damaged = instruments._damage_faces(known, everything, random(i), 0.0)
@@ -48,7 +48,7 @@ def test_damaged_faces_say_what_is_still_there():
         parts.append(damaged.presence)
     face = torch.cat(parts)[:, -1]
     assert 0.15 < (face == 0).double().mean() < 0.5 and 0.4 < (face == 1).double().mean() < 0.8 and face.isnan().any()
-    glasses = torch.cat(parts)[:, 5].view(10, 48)
+    glasses = torch.cat(parts)[:, faces.OBJECTS.index("glasses")].view(10, 48)
     had = torch.from_numpy(known.factors["glasses"]).expand(10, 48)
     assert (glasses[had] == 0).any() and (glasses[~had] == 1).any()  # they fade, out and in
 

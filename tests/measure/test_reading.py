@@ -61,7 +61,7 @@ def test_what_is_no_face_is_none(face_instrument, portraits):
         "pixels of nine": arithmetic.pixels(*images[:540].view(3, 60, 3, 3, 64, 64)),
         "three laid over each other": images.view(200, 3, 3, 64, 64).mean(1),
         "without a mouth": torch.lerp(
-            images[:200], damage._skin_around(images[:200], torch.from_numpy(portraits.labels[:200]).long()),
+            images[:200], damage._skin_around(images[:200], torch.from_numpy(portraits.labels[:200].copy()).long()),
             damage._edge(torch.from_numpy(portraits.mask("mouth")[:200]))[:, None]),
     }  # fmt: skip
     shares = {name: face_instrument.presence(some)["face"].double().mean().item() for name, some in nothing.items()}
