@@ -69,7 +69,7 @@ class Pretrained:
 
     `log` is the run's, a list of dicts (thinned where exported). `film` shows some fixed z's over the run,
     uint8 (times, z's, size, size, 3), None where there is none; its steps are `card["film"]["steps"]`.
-    `own`: they are a reader's, which an environment variable named (see `load`).
+    `own`: they are a reader's, which an environment variable named (see `load`). `folder` is where they were found.
     """
 
     generator: Generator
@@ -78,6 +78,7 @@ class Pretrained:
     log: list[dict[str, Any]]
     film: np.ndarray | None = None
     own: bool = False
+    folder: Path | None = None
 
 
 def load(name_or_run: str | Path, device: str | torch.device = "cpu", fetch: bool = True) -> Pretrained:
@@ -118,7 +119,7 @@ def load(name_or_run: str | Path, device: str | torch.device = "cpu", fetch: boo
         raise PretrainedError(f"cannot load {folder}: {_in_a_line(error)}") from None
     for network in filter(None, (generator, discriminator)):
         network.eval().requires_grad_(False).to(device)
-    return Pretrained(generator, discriminator, card, log, film, bool(named))
+    return Pretrained(generator, discriminator, card, log, film, bool(named), folder)
 
 
 def export(run: str | Path, name: str, to: str | Path = WEIGHTS) -> Path:

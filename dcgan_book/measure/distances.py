@@ -4,16 +4,17 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from dcgan_book.latents import stream
 from dcgan_book.measure.intervals import Estimate, _normal, wilson
-from dcgan_book.measure.reading import BATCH, MeasureError, as_images, load
+from dcgan_book.measure.reading import BATCH, Instrument, MeasureError, as_images, load
 
 COPIES = 0.05  # share of samples that may be copies before a generator is said to memorise
 
 
-def frechet(first, second):
+def frechet(first: torch.Tensor, second: torch.Tensor) -> float:
     """Squared Frechet distance of two sets of features, each taken as a normal distribution; a float >= 0.
 
     first, second: (n, d) and (m, d), from `Instrument.features`. It is computed as FID is (Heusel 2017, arXiv
@@ -28,7 +29,13 @@ def frechet(first, second):
     return max(distance.item(), 0.0)
 
 
-def frechet_interval(first, second, level=0.95, resamples=100, generator=None):
+def frechet_interval(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    level: float = 0.95,
+    resamples: int = 100,
+    generator: torch.Generator | None = None,
+) -> Estimate:
     """`frechet` as an Estimate. Resampling makes sets differ more than they do, so the interval is the value
     plus and minus the bootstrap's standard error times the normal quantile, and no percentiles."""
     random = generator or stream(0, "frechet")
@@ -60,7 +67,7 @@ class Diversity:
     near_identical: Estimate
 
 
-def diversity(features, threshold, level=0.95):
+def diversity(features: torch.Tensor, threshold: float, level: float = 0.95) -> Diversity:
     """How much the images of a set differ from each other.
 
     features: (n, d). threshold: distance below which a pair counts as near-identical; the instrument's
@@ -98,22 +105,27 @@ class Neighbours(NamedTuple):
     """The nearest reference of each query: distance (n,), a root mean square, and index (n,)."""
 
     distance: torch.Tensor
-    index: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
-def nearest(queries, references, by="features", instrument=None):
+def nearest(
+    queries: torch.Tensor | np.ndarray,
+    references: torch.Tensor | np.ndarray,
+    by: str = "features",
+    instrument: Instrument | None = None,
+) -> Neighbours:
     """The nearest reference image of each query, and how far it is.
 
     queries, references: images as `Instrument` takes them. by: "features" of the `instrument` (the shipped one by
     default), or "pixels", which a shift by one pixel fools (paper, opening of section 6). A distance is the root
     mean square difference over features or over values of pixels. Returns Neighbours.
     """
-    return _closest(_points(queries, by, instrument), *_reader(by, instrument), references)
+    return _closest(_points(queries, by, instrument), references, *_reader(by, instrument))
 
 
 def _points(images, by, instrument):
-    size, see = _reader(by, instrument)
-    return torch.cat([see(images[i : i + size]) for i in range(0, len(images), size)])
+    size, locate = _reader(by, instrument)
+    return torch.cat([locate(images[i : i + size]) for i in range(0, len(images), size)])
 
 
 def _reader(by, instrument=None):
@@ -126,12 +138,12 @@ def _reader(by, instrument=None):
     raise ValueError(f"by {by!r}: nearest neighbours go by 'features' or 'pixels'")
 
 
-def _closest(points, size, see, references):
+def _closest(points, references, size, locate):
     """Blocks of references, so that 60,000 images need not be in memory at once."""
     best = torch.full((len(points),), math.inf)
     index = torch.zeros(len(points), dtype=torch.long)
     for i in range(0, len(references), size):
-        distance, j = _distances(points, see(references[i : i + size])).min(1)
+        distance, j = _distances(points, locate(references[i : i + size])).min(1)
         closer = distance < best
         best[closer], index[closer] = distance[closer], j[closer] + i
     return Neighbours(best, index)
@@ -153,12 +165,19 @@ class Memorisation:
     copies: Estimate
 
     @property
-    def memorised(self):
+    def memorised(self) -> bool:
         """Whether even the low end of `copies` is above `COPIES`."""
         return self.copies.low > COPIES
 
 
-def memorisation(generated, training, held_out, by="features", instrument=None, level=0.95):
+def memorisation(
+    generated: torch.Tensor | np.ndarray,
+    training: torch.Tensor | np.ndarray,
+    held_out: torch.Tensor | np.ndarray,
+    by: str = "features",
+    instrument: Instrument | None = None,
+    level: float = 0.95,
+) -> Memorisation:
     """Tests whether samples copy the images that their generator was trained on.
 
     generated, training, held_out: images as `Instrument` takes them; the last are real and were not trained on.
@@ -173,9 +192,9 @@ def memorisation(generated, training, held_out, by="features", instrument=None, 
         raise MeasureError("the memorisation test needs generated, training and held-out images")
     reader = _reader(by, instrument)
     samples, others = _points(generated, by, instrument), _points(held_out[: len(generated)], by, instrument)
-    both = _closest(torch.cat([samples, others]), *reader, training)
+    both = _closest(torch.cat([samples, others]), training, *reader)
     own, real = both.distance.split([len(samples), len(others)])
-    apart = _closest(samples, *reader, held_out)
+    apart = _closest(samples, held_out, *reader)
 
     trained_on = own < apart.distance
     nearest_real = torch.where(trained_on, both.index[: len(samples)], apart.index + len(training))

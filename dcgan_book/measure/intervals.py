@@ -1,6 +1,7 @@
 """Intervals: how far a number that comes from a sample can be trusted."""
 
 import math
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ class Estimate(NamedTuple):
     high: float
 
 
-def wilson(k, n, level=0.95):
+def wilson(k: float, n: float, level: float = 0.95) -> Estimate:
     """The share k of n with Wilson's interval, which is right near 0 and 1 too (Wilson 1927). Returns an Estimate.
 
     k and n may be fractions where n is an effective number. Raises ValueError unless 0 <= k <= n and n > 0.
@@ -34,7 +35,12 @@ def wilson(k, n, level=0.95):
     return Estimate(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share))  # rounding
 
 
-def bootstrap(values, level=0.95, resamples=2000, generator=None):
+def bootstrap(
+    values: torch.Tensor | Sequence[float],
+    level: float = 0.95,
+    resamples: int = 2000,
+    generator: torch.Generator | None = None,
+) -> Estimate:
     """The mean of values (n,) with the percentile interval of its bootstrap. Returns an Estimate.
 
     generator: torch.Generator to resample with; by default one of its own, always the same. Raises MeasureError for
@@ -55,7 +61,9 @@ def bootstrap(values, level=0.95, resamples=2000, generator=None):
     return Estimate(mean, min(low, mean), max(high, mean))  # of equal values rounding could leave it outside
 
 
-def correlation(first, second, level=0.95):
+def correlation(
+    first: torch.Tensor | Sequence[float], second: torch.Tensor | Sequence[float], level: float = 0.95
+) -> Estimate:
     """Pearson's correlation of two sets of numbers, (n,) each, with Fisher's interval (Fisher 1921). An Estimate.
 
     It is 0 where all numbers of a set are the same. Raises ValueError for fewer than four pairs.
@@ -68,7 +76,12 @@ def correlation(first, second, level=0.95):
     return Estimate(value.item(), *((value.atanh() + way * half).tanh().item() for way in (-1, 1)))
 
 
-def paired(before, after, level=0.95, generator=None):
+def paired(
+    before: torch.Tensor | Sequence[float],
+    after: torch.Tensor | Sequence[float],
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> Estimate:
     """How much larger `after` is than `before` on average, where entry i of both comes from the same z.
 
     before, after: (n,) numbers or bools. Returns an Estimate by `bootstrap` of the differences, which is much
@@ -80,7 +93,7 @@ def paired(before, after, level=0.95, generator=None):
     return bootstrap(after - before, level, generator=generator)
 
 
-def rates(presence, level=0.95):
+def rates(presence: Mapping[str, torch.Tensor], level: float = 0.95) -> dict[str, Estimate]:
     """Share of images that have each object, with Wilson's interval.
 
     presence: name to bool (n,), from `Instrument.presence`. Returns name to Estimate.

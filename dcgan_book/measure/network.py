@@ -1,4 +1,4 @@
-"""The network of the instruments, and what it reads off the images of each world; see `measure.py`."""
+"""The network of the instruments, and what it reads off the images of each world; see `reading.py`."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +11,8 @@ from torch import nn
 from dcgan_book.worlds import faces, rooms
 
 FEATURES = 128  # numbers in which images are compared
-DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}  # the most that training adds; see `damage.py`
+# The most that training adds; see `learning/damage.py`
+DAMAGE = {"blur": 1.4, "ringing": 1.5, "noise": 0.06, "warp": 2.5}
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Schema:
     """What an instrument reads off the images of a world, besides which label each pixel has.
 
     world: its module. scalars, hues (points on a circle) and choices, name to options, are factors of it. owners:
-    choices that mean something only where an object is, name to object. wholes: what is present or not like an
-    object, but has no pixels of its own. glances: places that the network picks out to look at closely. weights: how
-    much more than others a scalar counts in training, by name.
+    choices that mean something only where an object is, name to object. image_labels: what is present or not like
+    an object, but of the image as a whole. attention_maps: places that the network picks out to look at closely.
+    weights: how much more than others a scalar counts in training, by name.
     """
 
     world: ModuleType
@@ -29,17 +30,17 @@ class Schema:
     hues: tuple
     choices: dict
     owners: dict
-    wholes: tuple = ()
-    glances: int = 0
+    image_labels: tuple = ()
+    attention_maps: int = 0
     weights: dict = field(default_factory=dict)
 
     @property
-    def things(self):
-        """All that can be present: the world's objects, then the wholes."""
-        return self.world.OBJECTS + self.wholes
+    def things(self) -> tuple:
+        """All that can be present: the world's objects, then the image labels."""
+        return self.world.OBJECTS + self.image_labels
 
     @cached_property
-    def heads(self):
+    def heads(self) -> dict[str, int]:
         """Name to width, in the order of the network's outputs."""
         return (
             {"presence": len(self.things), "scalars": len(self.scalars), "hues": 2 * len(self.hues)}
@@ -47,7 +48,7 @@ class Schema:
             | {"damage": len(DAMAGE)}
         )
 
-    def split(self, outputs):
+    def split(self, outputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """The heads' outputs by name."""
         return dict(zip(self.heads, outputs.split(list(self.heads.values()), dim=1), strict=True))
 
@@ -66,8 +67,8 @@ FACES = Schema(
     choices={name: tuple(rates) for name, rates in faces.RATES.items()}
     | {"hair_style": tuple(faces.HAIR_RATES["woman"])},
     owners={"glasses_style": "glasses", "beard_style": "beard"},
-    wholes=("face",),  # "still a face": neither melted, nor double, nor without eyes or mouth
-    glances=4,  # a smile is a matter of a few pixels, which a grid of 4x4 loses
+    image_labels=("face",),  # "still a face": neither melted, nor double, nor without eyes or mouth
+    attention_maps=4,  # a smile is a matter of a few pixels, which a grid of 4x4 loses
     weights={"smile": 4.0},
 )
 SCHEMAS = {"rooms": ROOMS, "faces": FACES}
@@ -82,7 +83,7 @@ class Network(nn.Module):
     together.
     """
 
-    def __init__(self, width=24, schema=ROOMS):
+    def __init__(self, width: int = 24, schema: Schema = ROOMS):
         super().__init__()
         self.schema = schema
         w = self.width = width
@@ -97,16 +98,16 @@ class Network(nn.Module):
         self.decoder = nn.ModuleList([_conv(7 * w, 2 * w), _conv(4 * w, 2 * w), _conv(3 * w, w)])
         self.pixels = nn.Conv2d(w, 4 * len(schema.world.LABELS), 1)
         self.grid = nn.Conv2d(4 * w, 32, 1)
-        self.places = nn.Conv2d(2 * w, schema.glances, 1) if schema.glances else None
-        seen = 32 * 16 + 6 * w + 2 * w * schema.glances
-        self.features = nn.Sequential(nn.Linear(seen, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
+        self.places = nn.Conv2d(2 * w, schema.attention_maps, 1) if schema.attention_maps else None
+        inputs = 32 * 16 + 6 * w + 2 * w * schema.attention_maps
+        self.features = nn.Sequential(nn.Linear(inputs, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
         self.head = nn.Linear(FEATURES, sum(schema.heads.values()))
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         maps = self.encode(images)
         return (self.decode(maps), *self.describe(maps))
 
-    def encode(self, images):
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The feature maps of four resolutions, 32x32 first."""
         x = F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
         maps = [self.encoder[0](x)]
@@ -114,15 +115,16 @@ class Network(nn.Module):
             maps.append(stage(F.max_pool2d(maps[-1], 2)))
         return maps
 
-    def decode(self, maps):
+    def decode(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Logits of each pixel's label."""
         x = maps[-1]
         for stage, skip in zip(self.decoder, maps[-2::-1], strict=True):
             x = stage(torch.cat([F.interpolate(x, scale_factor=2.0), skip], 1))
         return F.pixel_shuffle(self.pixels(x), 2)
 
-    def describe(self, maps):
-        """Features, from the coarsest map, the means of the finer ones and glances at 16x16, and the heads' outputs."""
+    def describe(self, maps: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features, from the coarsest map, the means of the finer ones and what the attention maps pick at 16x16,
+        and the heads' outputs."""
         means = [each.mean((2, 3)) for each in maps[:-1]]
         if self.places is not None:
             where = self.places(maps[1]).flatten(2).softmax(2)

@@ -3,10 +3,10 @@
 Nobody can ask a generator what it drew, so a network looks instead: it says which objects are in an image, which
 pixels they cover and which factors the room or face has, and gives features in which images can be compared. Each
 has learned from one drawn world alone, damaged as a generator damages it, and never from a generated image; what it
-gets wrong on drawings it has not seen stands in its card. The statistics below turn its readings into numbers with
-intervals (paper, opening of section 6: how such models should and should not be judged).
+gets wrong on drawings it has not seen stands in its card. The other modules turn its readings into numbers with
+intervals (paper, opening of section 6: how such models should and should not be evaluated).
 
-`segmenter.py` is the network, `instruments.py` trains it, and `python -m dcgan_book.measure NAME` writes a generator's
+`network.py` is the network, `learning/instruments.py` trains it, and `python -m dcgan_book.measure NAME` writes a generator's
 scores to its card.
 """
 
@@ -14,6 +14,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -58,10 +59,10 @@ class Reading:
     factors: dict
     names: tuple = rooms.LABELS
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.features)
 
-    def mask(self, name):
+    def mask(self, name: str) -> torch.Tensor:
         """Pixels of one object: bool (n, 64, 64)."""
         return self.labels == self.names.index(name)
 
@@ -73,11 +74,11 @@ class Instrument:
     and answers on the CPU without gradients. For gradients use `.network`, in eval mode, itself.
     """
 
-    def __init__(self, network, card, device="cpu"):
+    def __init__(self, network: Network, card: dict, device: str | torch.device = "cpu"):
         self.network, self.card, self.device = network.eval().requires_grad_(False).to(device), card, device
         self.schema = network.schema
 
-    def read(self, images):
+    def read(self, images: torch.Tensor | np.ndarray) -> Reading:
         """Everything at once: a `Reading`."""
         logits, features, outputs = self._run(images, lambda maps: (
             self.network.decode(maps).argmax(1).byte(), *self.network.describe(maps)))  # fmt: skip
@@ -86,15 +87,18 @@ class Instrument:
         names = self.schema.world.LABELS
         return Reading(probability, presence, logits, features, self._factors(outputs), names)
 
-    def presence(self, images):
-        """Which objects are there: name in the world's `OBJECTS` to bool (n,); of faces also "face", whether it is one."""
+    def presence(self, images: torch.Tensor | np.ndarray) -> dict[str, torch.Tensor]:
+        """Which objects are there: name in the world's `OBJECTS` to bool (n,); of faces also "face", whether it is one.
+
+        Raises MeasureError for no images.
+        """
         return self.read(images).presence
 
-    def features(self, images):
+    def features(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Where images lie among those of the world: (n, 128), each feature with about mean 0 and variance 1."""
         return self._run(images, self.network.describe)[0]
 
-    def factors(self, images):
+    def factors(self, images: torch.Tensor | np.ndarray) -> dict[str, torch.Tensor | np.ndarray]:
         """The factors of the images: name to (n,), in the units and with the names of the world's `FACTORS`.
 
         Choices are arrays of str and say something only where their object is present. Added are, of rooms, `night`
@@ -121,31 +125,31 @@ class Instrument:
     def _probability(self, labels, outputs):
         counts = count_pixels(labels, self.schema.world)
         head = self.schema.split(outputs)["presence"].float().sigmoid()
-        seen = counts / (counts + VISIBLE - 0.5)  # above 1/2 from `VISIBLE` pixels on
-        values = {"head": head, "segmenter": torch.cat([seen, head[:, counts.shape[1] :]], 1)}
+        shown = counts / (counts + VISIBLE - 0.5)  # above 1/2 from `VISIBLE` pixels on
+        values = {"head": head, "segmenter": torch.cat([shown, head[:, counts.shape[1] :]], 1)}
         values["both"] = torch.minimum(*values.values())
         return dict(zip(self.schema.things, values[self.card["presence"]].unbind(1), strict=True))
 
     @torch.no_grad()
-    def _run(self, images, see):
+    def _run(self, images, describe):
         if len(images) == 0:
             raise MeasureError("there are no images to read")
         parts = [
-            [part.cpu() for part in see(self.network.encode(as_images(images[i : i + BATCH]).to(self.device)))]
+            [part.cpu() for part in describe(self.network.encode(as_images(images[i : i + BATCH]).to(self.device)))]
             for i in range(0, len(images), BATCH)
         ]
         return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 
-def load(folder=FOLDER, device="cpu"):
+def load(folder: str | Path = FOLDER, device: str | torch.device = "cpu") -> Instrument:
     """The shipped instrument, or the one that was trained into `folder`. Raises MeasureError if there is none.
 
     folder: also the name of a world, "rooms" (the default) or "faces", for the one that is shipped.
     """
-    folder = Path(FOLDERS.get(folder, folder))
+    folder = Path(FOLDERS.get(str(folder), folder))
     if not (folder / "card.json").exists():
         raise MeasureError(f"there is no instrument in {folder}: python -m dcgan_book.measure.learning makes one")
-    card = json.loads((folder / "card.json").read_text())
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     network = Network(card["width"], SCHEMAS[card["data"]["name"]])
     network.load_state_dict(
         {name: value.float() for name, value in load_file(folder / "instrument.safetensors").items()}, strict=False
@@ -153,12 +157,12 @@ def load(folder=FOLDER, device="cpu"):
     return Instrument(network, card, device)
 
 
-def as_images(images):
+def as_images(images: torch.Tensor | np.ndarray) -> torch.Tensor:
     """uint8 (n, 64, 64, 3) to float (n, 3, 64, 64) in [-1, 1]; what is such already stays."""
     return images if isinstance(images, torch.Tensor) else to_batch(np.asarray(images))
 
 
-def count_pixels(labels, world=rooms):
+def count_pixels(labels: torch.Tensor, world: ModuleType = rooms) -> torch.Tensor:
     """Pixels that each object has in labels (n, 64, 64): (n, objects), in the order of the world's `OBJECTS`."""
     first = len(world.SURFACES)
     return torch.stack([(labels == first + i).sum((1, 2)) for i in range(len(world.OBJECTS))], 1)

@@ -2,24 +2,25 @@
 
 import json
 import math
-from pathlib import Path
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from dcgan_book import pretrained
 from dcgan_book.cache import atomic_write
 from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.measure.distances import diversity, frechet_interval, memorisation
-from dcgan_book.measure.intervals import rates, wilson
+from dcgan_book.measure.intervals import Estimate, rates, wilson
 from dcgan_book.measure.network import FACES, SCHEMAS
-from dcgan_book.measure.reading import BATCH, MeasureError, load
+from dcgan_book.measure.reading import BATCH, Instrument, MeasureError, load
 from dcgan_book.models import Generator, initialise
 from dcgan_book.worlds import faces, rooms
 
 HELD_OUT = 3_000_000  # seed of the real rooms that generators, trained on 0 to 59,999, are compared with
 
 
-def co_occurrence(presence):
+def co_occurrence(presence: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Share of images in which two objects are together: float (objects, objects), the rates on its diagonal.
 
     presence: name to bool (n,); rows and columns are in its order.
@@ -28,7 +29,7 @@ def co_occurrence(presence):
     return there.T @ there / len(there)
 
 
-def world_co_occurrence():
+def world_co_occurrence() -> torch.Tensor:
     """`co_occurrence` that the bedroom world itself has, in the order of `rooms.OBJECTS`."""
     own = torch.tensor([rooms.PRESENCE.get(name, 1.0) for name in rooms.OBJECTS], dtype=torch.float64)
     window, curtain = rooms.OBJECTS.index("window"), rooms.OBJECTS.index("curtain")
@@ -39,15 +40,32 @@ def world_co_occurrence():
     return together
 
 
-def sample(generator, n, prior="uniform", seed=0, device="cpu", purpose="scores"):
+def sample(
+    generator: Generator,
+    n: int,
+    prior: str = "uniform",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    purpose: str = "scores",
+) -> torch.Tensor:
     """n images of a generator in eval mode, (n, 3, 64, 64) on the CPU; the first of a larger n are the same."""
     z = draw_z(n, generator.z_dim, prior, stream(seed, purpose))
     with torch.no_grad():
         return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(BATCH)])
 
 
-def scores(generator, training, prior="uniform", n=5000, seed=0, held_out=20_000, instrument=None, device="cpu",
-           progress=True, world="rooms"):  # fmt: skip
+def scores(
+    generator: Generator,
+    training: np.ndarray,
+    prior: str = "uniform",
+    n: int = 5000,
+    seed: int = 0,
+    held_out: int = 20_000,
+    instrument: Instrument | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+    world: str = "rooms",
+) -> dict:
     """All that a model card says of a generator of rooms or faces, as a dict for JSON.
 
     generator: in eval mode. training: the images it was trained on, uint8 (N, 64, 64, 3). n: samples. held_out:
@@ -88,19 +106,21 @@ def scores(generator, training, prior="uniform", n=5000, seed=0, held_out=20_000
             "near_identical": numbers(spread.near_identical)
             | {"below": threshold, "real": numbers(spread_real.near_identical)},
         },
-        "memorisation": {
-            by: {
-                "samples": len(test.generated),
-                "training": len(training),
-                "held_out": held_out,
-                "copies": numbers(test.copies),
-                "nearer_than_real": numbers(test.nearer),
-                "median_distance": rounded(test.generated.median().item()),
-                "median_distance_real": rounded(test.real.median().item()),
-                "memorised": test.memorised,
-            }
-            for by, test in copied.items()
-        },
+        "memorisation": {by: _copying(test, len(training), held_out) for by, test in copied.items()},
+    }
+
+
+def _copying(test, training, held_out):
+    """What the card says of a `Memorisation`."""
+    return {
+        "samples": len(test.generated),
+        "training": training,
+        "held_out": held_out,
+        "copies": numbers(test.copies),
+        "nearer_than_real": numbers(test.nearer),
+        "median_distance": rounded(test.generated.median().item()),
+        "median_distance_real": rounded(test.real.median().item()),
+        "memorised": test.memorised,
     }
 
 
@@ -156,7 +176,7 @@ def _content_of_faces(reading):
     return {"rates": content, "spreads": spreads}
 
 
-def scores_of(trained, n=250):
+def scores_of(trained: pretrained.Pretrained, n: int = 250) -> dict:
     """The scores on the card of `trained`, a `pretrained.Pretrained`; of weights without them quick ones, of n samples.
 
     Then 2 n drawn images stand for those it was trained on: they are, if it learned from a drawn world.
@@ -169,32 +189,45 @@ def scores_of(trained, n=250):
     return scores(trained.generator, training, trained.card["prior"], n, held_out=2 * n, progress=False, world=world)
 
 
-def numbers(estimate):
+def numbers(estimate: Estimate) -> dict[str, float]:
     """An Estimate for JSON."""
     return {name: rounded(value) for name, value in estimate._asdict().items()}
 
 
-def rounded(value):
+def rounded(value: float) -> float:
     """To five figures, as more are noise."""
     return float(f"{value:.5g}")
 
 
-def score(name, n=5000, seed=0, held_out=20_000, device="cpu", progress=True):
-    """Writes `scores` of the weights called `name`, or in the folder of that path, into their card; returns them.
+def score(
+    name: str,
+    n: int = 5000,
+    seed: int = 0,
+    held_out: int = 20_000,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> dict:
+    """Writes `scores` of the weights that `pretrained.load` gives for `name` into the card beside them; returns them.
 
+    name: "rooms" or "faces" (where an environment variable names others in their place, those), or the path of an
+    exported folder. n: samples. held_out: real images to compare with. device: where the generator runs.
     Raises MeasureError if they were not trained on a drawn world or have no card of their own.
     """
     model = pretrained.load(name, device)
-    card = next((f / "card.json" for f in (pretrained.WEIGHTS / name, Path(name)) if (f / "card.json").exists()), None)
-    if card is None:
-        raise MeasureError(f"{name} is a run and has no card: export it first, python -m dcgan_book.pretrained export")
     data = model.card["data"]
     if data["name"] not in SCHEMAS:
         raise MeasureError(f"{name} was trained on {data['name']}: only rooms and faces can be scored")
+    card = model.folder / "card.json"
+    if not card.exists():
+        raise MeasureError(
+            f"{model.folder} is a run and has no card: export it first, python -m dcgan_book.pretrained export"
+        )
     training = SCHEMAS[data["name"]].world.dataset(data["images"], progress=progress).images
     found = scores(model.generator, training, model.card["prior"], n, seed, held_out, device=device,
                    progress=progress, world=data["name"])  # fmt: skip
-    command = f"python -m dcgan_book.measure {Path(name).name}"
+    command = f"python -m dcgan_book.measure {model.folder.name}"
     with atomic_write(card) as temporary:
-        temporary.write_text(json.dumps(model.card | {"scores": {"command": command} | found}, indent=1) + "\n")
+        temporary.write_text(
+            json.dumps(model.card | {"scores": {"command": command} | found}, indent=1) + "\n", encoding="utf-8"
+        )
     return found

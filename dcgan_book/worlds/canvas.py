@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from dcgan_book.cache import atomic_write, cache_dir
+from dcgan_book.cache import atomic_write, cache_dir, locked
 
 SIZE = 64  # pixels
 SCALE = 4  # drawn this much larger, then averaged
@@ -67,7 +67,7 @@ class Drawings:
         return np.asarray(self.labels) == self.LABELS.index(name)
 
 
-def check(factors, known, ranges, options):
+def check_factors(factors, known, ranges, options):
     """Raises ValueError for a factor that is not in `known`, or whose value is neither in its range, a pair in
     `ranges`, nor among its `options(name)`."""
     for name, value in factors.items():
@@ -87,7 +87,7 @@ def check(factors, known, ranges, options):
 
 
 def block(draw, seed, n):
-    """Drawings `draw(seed)` to `draw(seed + n - 1)` as name to array; texts have one width, so that blocks fit together."""
+    """Drawings `draw(seed)` to `draw(seed + n - 1)` as name to array; texts have one width, so that blocks fit."""
     drawings = [draw(seed + i) for i in range(n)]
     arrays = {"images": np.stack([d.image for d in drawings]), "labels": np.stack([d.labels for d in drawings])}
     for name in drawings[0].factors:
@@ -96,31 +96,34 @@ def block(draw, seed, n):
     return arrays
 
 
-def dataset(noun, version, block, n, seed, workers, progress):
-    """The arrays of `block(seed, n)`; from 1,000 images on they are kept in the user's cache as .npy files.
+def cached_dataset(noun, version, draw_block, n, seed, workers, progress):
+    """The arrays of `draw_block(seed, n)`; from 1,000 images on they are kept in the user's cache as .npy files.
 
     noun: what one image is called. version: part of the cache's name. workers: processes to draw with (all cores
-    by default). progress: show a bar while drawing. Arrays from the cache are memory-mapped and read-only.
+    by default). progress: show a bar while drawing. Arrays from the cache are memory-mapped and read-only; where
+    another process draws the same, its end is waited for.
     Raises ValueError if n < 1.
     """
     if n < 1:
         raise ValueError(f"n {n}: ask for at least one {noun}")
     if n < 1000:
-        return block(seed, n)
+        return draw_block(seed, n)
     folder = cache_dir() / f"{noun}s-v{version}-{seed}-{n}"
     if not folder.exists():
-        with atomic_write(folder) as temporary:
-            _draw_to(temporary, noun, block, n, seed, workers, progress)
+        with locked(folder):
+            if not folder.exists():  # another process may have drawn it meanwhile
+                with atomic_write(folder) as temporary:
+                    _draw_to(temporary, noun, draw_block, n, seed, workers, progress)
     return {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
 
 
-def _draw_to(folder, noun, block, n, seed, workers, progress, step=250):
+def _draw_to(folder, noun, draw_block, n, seed, workers, progress, step=250):
     """Fill `folder` with one .npy per array, drawn in blocks by worker processes."""
     folder = Path(folder)
     folder.mkdir()
     maps = {}
     starts = range(0, n, step)
-    tasks = (delayed(block)(seed + start, min(step, n - start)) for start in starts)
+    tasks = (delayed(draw_block)(seed + start, min(step, n - start)) for start in starts)
     blocks = Parallel(n_jobs=workers or -1, return_as="generator")(tasks)
     with tqdm(total=n, desc=f"drawing {noun}s", unit=noun, disable=not progress) as bar:
         for start, arrays in zip(starts, blocks, strict=True):

@@ -15,8 +15,20 @@ from math import sqrt
 
 import numpy as np
 
-from dcgan_book.worlds import canvas as world
-from dcgan_book.worlds.canvas import CIRCLE, SCALE, SIZE, dim, hsv, mix
+from dcgan_book.worlds.canvas import (
+    CIRCLE,
+    SCALE,
+    SIZE,
+    Canvas,
+    Drawing,
+    Drawings,
+    block,
+    cached_dataset,
+    check_factors,
+    dim,
+    hsv,
+    mix,
+)
 
 VERSION = 1  # part of the cache's name: raise it whenever a seed's bytes change
 SURFACES = ("background", "clothes")
@@ -62,13 +74,13 @@ FRAME = (0.10, 0.09, 0.11)
 SKINS = ((0.99, 0.86, 0.76), (0.95, 0.75, 0.60), (0.82, 0.58, 0.42), (0.62, 0.40, 0.27), (0.46, 0.29, 0.20))
 
 
-class Face(world.Drawing):
+class Face(Drawing):
     """One drawn face: `image`, `factors` (every entry of `FACTORS`), `labels` and `masks`."""
 
     LABELS, OBJECTS = LABELS, OBJECTS
 
 
-class Faces(world.Drawings):
+class Faces(Drawings):
     """Many drawn faces: `images`, `labels`, `factors`, and `mask(name)`."""
 
     LABELS, FACTORS = LABELS, FACTORS
@@ -111,7 +123,7 @@ def draw(seed, paint=None, **factors):
     >>> face.image.shape, bool(face.masks["glasses"].any())
     ((64, 64, 3), True)
     """
-    world.check(factors, FACTORS, RANGES, _options)
+    check_factors(factors, FACTORS, RANGES, _options)
     given, factors = factors, sample(seed) | factors
     if "beard" not in given and factors["presentation"] == "woman":
         factors["beard"] = False
@@ -125,7 +137,7 @@ def dataset(n, seed=0, workers=None, progress=True):
     workers: processes to draw with (all cores by default). progress: show a bar while drawing.
     Returns `Faces`; arrays from the cache are memory-mapped and read-only. Raises ValueError if n < 1.
     """
-    return Faces.of(world.dataset("face", VERSION, partial(world.block, draw), n, seed, workers, progress))
+    return Faces.of(cached_dataset("face", VERSION, partial(block, draw), n, seed, workers, progress))
 
 
 def _options(name):
@@ -191,7 +203,7 @@ def _turn(degrees):
     return cos, r * (1 - s / 6 * (1 - s / 20 * (1 - s / 42 * (1 - s / 72))))
 
 
-class _Canvas(world.Canvas):
+class _Canvas(Canvas):
     """A picture of one turned head."""
 
     def __init__(self, f, paint):

@@ -15,8 +15,20 @@ from functools import partial
 
 import numpy as np
 
-from dcgan_book.worlds import canvas as world
-from dcgan_book.worlds.canvas import CIRCLE, SIZE, dim, hsv, mix
+from dcgan_book.worlds.canvas import (
+    CIRCLE,
+    SCALE,
+    SIZE,
+    Canvas,
+    Drawing,
+    Drawings,
+    block,
+    cached_dataset,
+    check_factors,
+    dim,
+    hsv,
+    mix,
+)
 
 VERSION = 1  # part of the cache's name: raise it whenever a seed's bytes change
 SURFACES = ("wall", "floor", "ceiling")
@@ -71,13 +83,13 @@ HEIGHT, DEPTH, BED_LENGTH = 2.5, 4.0, 2.0  # metres
 NIGHT = 0.3  # share of rooms at night
 
 
-class Room(world.Drawing):
+class Room(Drawing):
     """One drawn bedroom: `image`, `factors` (every entry of `FACTORS`), `labels` and `masks`."""
 
     LABELS, OBJECTS = LABELS, OBJECTS
 
 
-class Rooms(world.Drawings):
+class Rooms(Drawings):
     """Many drawn bedrooms: `images`, `labels`, `factors`, and `mask(name)`."""
 
     LABELS, FACTORS = LABELS, FACTORS
@@ -126,7 +138,7 @@ def draw(seed, paint=None, **factors):
     >>> room.image.shape, bool(room.masks["window"].any())
     ((64, 64, 3), True)
     """
-    world.check(factors, FACTORS, RANGES, _options)
+    check_factors(factors, FACTORS, RANGES, _options)
     factors = sample(seed) | factors
     factors["curtain"] = factors["curtain"] and factors["window"]
     image, labels = _render(factors, paint or {})
@@ -139,7 +151,7 @@ def dataset(n, seed=0, workers=None, progress=True):
     workers: processes to draw with (all cores by default). progress: show a bar while drawing.
     Returns `Rooms`; arrays from the cache are memory-mapped and read-only. Raises ValueError if n < 1.
     """
-    return Rooms.of(world.dataset("room", VERSION, partial(world.block, draw), n, seed, workers, progress))
+    return Rooms.of(cached_dataset("room", VERSION, partial(block, draw), n, seed, workers, progress))
 
 
 def _options(name):
@@ -149,7 +161,7 @@ def _options(name):
 # ---------------------------------------------------------------------------------------------- drawing
 
 
-class _Canvas(world.Canvas):
+class _Canvas(Canvas):
     """A picture seen through one camera."""
 
     def __init__(self, factors, paint):
@@ -169,7 +181,7 @@ class _Canvas(world.Canvas):
         return SIZE / 2 + self.focal * x / z, self.horizon - self.focal * y / z
 
     def polygon(self, name, points, colour):
-        self.fill(name, [tuple(int(world.SCALE * c + 0.5) for c in self.project(p)) for p in points], colour)
+        self.fill(name, [tuple(int(SCALE * c + 0.5) for c in self.project(p)) for p in points], colour)
 
     def box(self, name, x, y, z, colour):
         """The faces of a box that the camera sees; x, y and z are (low, high)."""
@@ -229,7 +241,7 @@ def _light(canvas, f, counts):
         glow = np.array((0.42, 0.33, 0.17), np.float32)
         light = light + glow * near(_lamp_centre(canvas, f), 13)
         shining = shining + counts[..., [LABELS.index("lamp")]]
-    shining /= world.SCALE * world.SCALE
+    shining /= SCALE * SCALE
     return light * (1 - shining) + shining
 
 

@@ -1,4 +1,4 @@
-"""Training the instruments of `measure.py`: drawn images, damaged as a generator damages them, and a test on others.
+"""Training the instruments of `measure`: drawn images, damaged as a generator damages them, and a test on others.
 
 `python -m dcgan_book.measure.learning` makes the shipped one for rooms, with `--world faces` the one for faces. No
 generated image is ever shown to them.
@@ -29,32 +29,33 @@ from dcgan_book.measure.reading import DARK, FOLDERS, VISIBLE, Instrument, Measu
 from dcgan_book.measure.scores import HELD_OUT, numbers, rounded
 from dcgan_book.training.machine import choose_device, machine_facts
 from dcgan_book.worlds import faces, rooms
-from dcgan_book.worlds.canvas import block, dataset
+from dcgan_book.worlds.canvas import block, cached_dataset
 
 # Rooms, and faces, by seed. The generators have 0 to 59,999, and none of these sets meets another or `HELD_OUT`.
 TRAINING, VALIDATION, TEST = 2_000_000, 2_500_000, 2_600_000
+PRECISIONS = "auto", "fp32", "bf16"
 NEAR_PAIRS = 1e-4  # share of pairs of drawn images that count as near-identical; it fixes the distance
-POLISHED = 5.0  # how much more factors count in the steps that end the training of some
+FACTORS_WEIGHT = 5.0  # how much more factors count in the steps of fine-tuning
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What an instrument learns from: `draw(n, seed, progress)` images of a world, `spoil(known, chosen, generator,
-    untouched)` makes a Damaged of those chosen. `defaults` are of `train`; `polish` more steps follow, at a third of
-    the rate, in which factors count `POLISHED` times as much."""
+class Recipe:
+    """How an instrument learns: `draw(n, seed, progress)` draws images of a world, `damage(known, chosen, generator,
+    untouched)` makes a Damaged of those chosen. `defaults` are of `train`; as many steps of fine-tuning follow, at a
+    third of the rate, in which factors count `FACTORS_WEIGHT` times as much."""
 
     draw: Callable
-    spoil: Callable
+    damage: Callable
     defaults: dict
-    polish: int = 0
+    fine_tuning_steps: int = 0
 
 
-def _spoil_rooms(known, chosen, generator, untouched=0.25):
+def _damage_rooms(known, chosen, generator, untouched=0.25):
     labels = torch.from_numpy(known.labels[chosen].astype(np.int64))
     return damage.damage_rooms(to_batch(known.images[chosen]), labels, generator, untouched)
 
 
-def _spoil_faces(known, chosen, generator, untouched=0.25):
+def _damage_faces(known, chosen, generator, untouched=0.25):
     pair = [(to_batch(each.images[chosen]), torch.from_numpy(each.labels[chosen].astype(np.int64)))
             for each in (known, known.others)]  # fmt: skip
     return damage.damage_faces(*pair[0], *pair[1], generator, untouched)
@@ -68,7 +69,7 @@ class _Pairs(faces.Faces):
 
 
 def _face_pairs(n, seed=0, progress=True):
-    arrays = dataset("face-pair", faces.VERSION, _pair_block, n, seed, None, progress)
+    arrays = cached_dataset("face-pair", faces.VERSION, _pair_block, n, seed, None, progress)
     own, others = faces.Faces.of(arrays), faces.Faces(arrays["other_images"], arrays["other_labels"], {})
     return _Pairs(own.images, own.labels, own.factors, others)
 
@@ -85,66 +86,107 @@ def _other_face(seed):
     return faces.draw(seed, glasses=not own["glasses"], beard=man and not own["beard"])
 
 
-LESSONS = {
-    "rooms": Lesson(rooms.dataset, _spoil_rooms, {"count": 30_000, "steps": 4000, "width": 24}),
-    "faces": Lesson(_face_pairs, _spoil_faces, {"count": 20_000, "steps": 3000, "width": 16}, polish=2000),
+RECIPES = {
+    "rooms": Recipe(rooms.dataset, _damage_rooms, {"count": 30_000, "steps": 4000, "width": 24}),
+    "faces": Recipe(_face_pairs, _damage_faces, {"count": 20_000, "steps": 3000, "width": 16}, fine_tuning_steps=2000),
 }
 
 
-def train(out=None, world="rooms", count=None, steps=None, batch=32, seed=0, rate=3e-3, validation=2000, test=4000,
-          calibration=5000, checkpoint_every=250, resume=False, device="auto", progress=True):  # fmt: skip
+def train(
+    out: str | Path | None = None,
+    world: str = "rooms",
+    count: int | None = None,
+    steps: int | None = None,
+    batch: int = 32,
+    seed: int = 0,
+    rate: float = 3e-3,
+    validation: int = 2000,
+    test: int = 4000,
+    calibration: int = 5000,
+    checkpoint_every: int = 250,
+    resume: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool = True,
+) -> Instrument:
     """Trains an instrument on drawings of a world, tests it on others and writes it to folder `out`; returns it.
 
     out: by default where the shipped one is. count: images to learn from. validation: images that decide whether
     presence is read off the head, off the segmenter, or needs both. test: images that the card's scores are of, once
-    as drawn and once damaged. calibration: images whose pairs fix what near-identical means. A checkpoint lies in
-    `out` until the end; `resume` goes on from it, to the same result. Raises MeasureError if `resume` finds none.
+    as drawn and once damaged. calibration: images whose pairs fix what near-identical means. precision: "fp32", "bf16",
+    or "auto", the faster one. A checkpoint lies in `out` until the end; `resume` goes on from it, in its precision, to
+    the same result. Raises MeasureError for an unknown world or precision, or if `resume` finds no checkpoint.
     """
-    lesson, schema = LESSONS[world], SCHEMAS[world]
-    count, steps = count or lesson.defaults["count"], steps or lesson.defaults["steps"]
-    out, device = Path(out or FOLDERS[world]), choose_device(device)
+    _refuse_unknown("world", world, RECIPES)
+    _refuse_unknown("precision", precision, PRECISIONS)
+    recipe, schema = RECIPES[world], SCHEMAS[world]
+    count, steps = count or recipe.defaults["count"], steps or recipe.defaults["steps"]
+    out, place = Path(out or FOLDERS[world]), choose_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    learned, network = lesson.draw(count, TRAINING, progress=progress), _new(lesson.defaults["width"], schema, seed)
-    network.to(device, memory_format=torch.channels_last)
-    precision, seconds = _learn(network, lesson, learned, steps, batch, seed, rate, out / "checkpoint.pt", checkpoint_every,
-                                resume, progress)  # fmt: skip
-
-    stored = pretrained.stored(network.cpu())
-    with atomic_write(out / "instrument.safetensors") as temporary:
-        temporary.write_bytes(save(stored))
-    network.load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
-    instrument = Instrument(network, {"width": network.width, "presence": "head"})
-    right = _choose_presence(instrument, _damaged(lesson, validation, VALIDATION, seed, progress))
-    drawn, damaged = _damaged(lesson, test, TEST, seed, progress)
-    tested = lesson.draw(test, TEST, progress=progress)
-    features = instrument.features(schema.world.dataset(calibration, HELD_OUT, progress=progress).images)
-    polish = min(lesson.polish, steps)
-    instrument.card = {
+    learned, network = recipe.draw(count, TRAINING, progress=progress), _new(recipe.defaults["width"], schema, seed)
+    network.to(place, memory_format=torch.channels_last)
+    checkpoint = out / "checkpoint.pt"
+    precision, seconds = _learn(network, recipe, learned, steps, batch, seed, rate, checkpoint, checkpoint_every,
+                                resume, precision, progress)  # fmt: skip
+    instrument = _rounded_off(network, out)
+    facts = {
         "name": FOLDERS[world].name,
         "data": {"name": world, "version": schema.world.VERSION, "images": count, "first_seed": TRAINING},
         "held_out": {"validation": [VALIDATION, validation], "test": [TEST, test]},
         "seed": seed,
         "steps": steps,
-        **({"polish": polish} if polish else {}),
+        "fine_tuning_steps": min(recipe.fine_tuning_steps, steps),
         "batch": batch,
+    }
+    made = {
+        "training_seconds": round(seconds),
+        "machine": machine_facts(place, precision),
+        "command": _train_command(world, count, steps, batch, seed, rate),
+    }
+    instrument.card = _card(instrument, facts, made, calibration, progress)
+    with atomic_write(out / "card.json") as temporary:
+        temporary.write_text(json.dumps(instrument.card, indent=1) + "\n", encoding="utf-8")
+    checkpoint.unlink(missing_ok=True)
+    return instrument
+
+
+def _refuse_unknown(what, name, known):
+    if name not in known:
+        raise MeasureError(f"{what} {name!r}: give one of {', '.join(known)}")
+
+
+def _rounded_off(network, out):
+    """Writes the weights to folder `out`; returns the instrument that they make when they are loaded from there."""
+    stored = pretrained.stored(network.cpu())
+    with atomic_write(out / "instrument.safetensors") as temporary:
+        temporary.write_bytes(save(stored))
+    network.load_state_dict({name: value.float() for name, value in stored.items()}, strict=False)
+    return Instrument(network, {"width": network.width, "presence": "head"})
+
+
+def _card(instrument, facts, made, calibration, progress):
+    """The card of an instrument, whose way of reading presence is chosen here: what it learned from, how it was `made`,
+    and what its readings of other drawings are worth."""
+    world, seed, schema = facts["data"]["name"], facts["seed"], instrument.schema
+    recipe, validation, test = RECIPES[world], facts["held_out"]["validation"][1], facts["held_out"]["test"][1]
+    right = _choose_presence(instrument, _damaged(recipe, validation, VALIDATION, seed, progress))
+    drawn, damaged = _damaged(recipe, test, TEST, seed, progress)
+    tested = recipe.draw(test, TEST, progress=progress)
+    features = instrument.features(schema.world.dataset(calibration, HELD_OUT, progress=progress).images)
+    return {
+        **{name: value for name, value in facts.items() if value or name != "fine_tuning_steps"},
         **instrument.card,
         "presence_chosen_by": {way: rounded(value) for way, value in right.items()},
         "visible": VISIBLE,
         "near_identical": rounded(_pair_quantile(features, NEAR_PAIRS)),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
-        "training_seconds": round(seconds),
-        "machine": machine_facts(device, precision),
-        "command": _train_command(world, count, steps, batch, seed, rate),
+        "parameters": sum(weight.numel() for weight in instrument.network.parameters()),
+        **made,
         "scores": {
             "interval": "95 %",
-            world: _judge(instrument, drawn) | _judge_factors(instrument, tested),
-            f"damaged {world}": _judge(instrument, damaged),
+            world: _evaluate(instrument, drawn) | _evaluate_factors(instrument, tested),
+            f"damaged {world}": _evaluate(instrument, damaged),
         },
     }
-    with atomic_write(out / "card.json") as temporary:
-        temporary.write_text(json.dumps(instrument.card, indent=1) + "\n")
-    (out / "checkpoint.pt").unlink(missing_ok=True)
-    return instrument
 
 
 def _new(width, schema, seed):
@@ -158,59 +200,64 @@ def _new(width, schema, seed):
     return network
 
 
-def _learn(network, lesson, learned, steps, batch, seed, rate, checkpoint, checkpoint_every, resume, progress):
+def _learn(network, recipe, learned, steps, batch, seed, rate, checkpoint, checkpoint_every, resume, precision,
+           progress):  # fmt: skip
     """All steps, in place, or those after the file `checkpoint`; returns the precision and the seconds they took."""
     schema, device = network.schema, next(network.parameters()).device
-    targets, polish = _targets(learned, schema), min(lesson.polish, steps)
+    targets, fine_tuning = _targets(learned, schema), min(recipe.fine_tuning_steps, steps)
     step = _restore(checkpoint)["step"] if resume else 0
-    optimiser, plan = _start(network, rate, steps, polish, step)
+    optimiser, plan = _start(network, rate, steps, fine_tuning, step)
     parts, seconds = {"network": network, "optimiser": optimiser, "plan": plan}, 0.0
     if resume:
-        seconds = _restore(checkpoint, parts)["seconds"]
-    precision = _precision(network, device)
+        state = _restore(checkpoint, parts)
+        seconds, precision = state["seconds"], state.get("precision", precision)
+    if precision == "auto":
+        precision = _faster_precision(network, device)
     began = time.perf_counter() - seconds
-    bar = tqdm(total=steps + polish, initial=step, unit="step", disable=not progress)
-    while step < steps + polish:
+    bar = tqdm(total=steps + fine_tuning, initial=step, unit="step", disable=not progress)
+    while step < steps + fine_tuning:
         random = stream(seed, f"batch {step}")
         chosen = torch.randint(len(learned), (batch,), generator=random).sort().values.numpy()
-        seen = lesson.spoil(learned, chosen, random)
+        damaged = recipe.damage(learned, chosen, random)
         optimiser.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits, _, outputs = network(seen.images.to(device))
+            logits, _, outputs = network(damaged.images.to(device))
         known = {name: values[chosen] for name, values in targets.items()}
-        losses = _losses(logits.float().cpu(), outputs.float().cpu(), seen, known, schema)
+        losses = _losses(logits.float().cpu(), outputs.float().cpu(), damaged, known, schema)
         if step >= steps:
-            losses["factors"] = POLISHED * losses["factors"]
+            losses["factors"] = FACTORS_WEIGHT * losses["factors"]
         sum(losses.values()).backward()
         optimiser.step()
         plan.step()
         step += 1
-        if step == steps and polish:
-            parts["optimiser"], parts["plan"] = optimiser, plan = _start(network, rate, steps, polish, step)
+        if step == steps and fine_tuning:
+            parts["optimiser"], parts["plan"] = optimiser, plan = _start(network, rate, steps, fine_tuning, step)
         bar.set_postfix_str(" ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items()), refresh=False)
         bar.update()
         if step % checkpoint_every == 0:
             state = {name: part.state_dict() for name, part in parts.items()}
+            state |= {"step": step, "seconds": time.perf_counter() - began, "precision": precision}
             with atomic_write(checkpoint) as temporary:
-                torch.save(state | {"step": step, "seconds": time.perf_counter() - began}, temporary)
+                torch.save(state, temporary)
     bar.close()
     return precision, time.perf_counter() - began
 
 
-def _choose_presence(instrument, judged):
+def _choose_presence(instrument, sets):
     """Has the instrument's card say which way of reading presence is right most often; returns each way's share."""
     right = {}
     for way in ("head", "segmenter", "both"):
         instrument.card["presence"] = way
-        shares = [part["accuracy"]["value"] for seen in judged for part in _judge(instrument, seen)["presence"].values()]
-        right[way] = sum(shares) / (len(judged) * len(instrument.schema.things))
+        found = [_evaluate(instrument, damaged)["presence"] for damaged in sets]
+        shares = [part["accuracy"]["value"] for presence in found for part in presence.values()]
+        right[way] = sum(shares) / (len(sets) * len(instrument.schema.things))
     instrument.card["presence"] = max(right, key=right.get)
     return right
 
 
-def _start(network, rate, steps, polish, step):
-    """Optimiser and plan of the steps from 0 on, or from `steps` on of those that polish."""
-    rate, steps = (rate / 3, polish) if step >= steps and polish else (rate, steps)
+def _start(network, rate, steps, fine_tuning, step):
+    """Optimiser and plan of the steps from 0 on, or from `steps` on of fine-tuning."""
+    rate, steps = (rate / 3, fine_tuning) if step >= steps and fine_tuning else (rate, steps)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
     return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
 
@@ -225,7 +272,7 @@ def _restore(path, parts=()):
     return state
 
 
-def _precision(network, device):
+def _faster_precision(network, device):
     """bf16 where a forward pass in it is faster than in fp32."""
     seconds = {}
     images = torch.zeros(32, 3, rooms.SIZE, rooms.SIZE, device=device)
@@ -240,7 +287,7 @@ def _precision(network, device):
 
 
 def _train_command(world, count, steps, batch, seed, rate):
-    own = LESSONS[world].defaults
+    own = RECIPES[world].defaults
     given = {"world": world, world: count, "steps": steps, "batch": batch, "seed": seed, "rate": rate}
     defaults = {"world": "rooms", world: own["count"], "steps": own["steps"], "batch": 32, "seed": 0, "rate": 3e-3}
     words = [f"--{name} {value}" for name, value in given.items() if value != defaults[name]]
@@ -261,74 +308,76 @@ def _targets(known, schema):
     return targets
 
 
-def _losses(logits, outputs, seen, targets, schema):
+def _losses(logits, outputs, damaged, targets, schema):
     """What the readings of damaged images cost, by name."""
     heads = schema.split(outputs)
     weights = torch.tensor([schema.weights.get(name, 1.0) for name in schema.scalars])
-    counted = ~seen.presence.isnan()
-    whole = counted.clone()  # the wholes count apart, as each is as much as all objects together
-    counted[:, len(schema.world.OBJECTS) :], whole[:, : len(schema.world.OBJECTS)] = False, False
-    scrambled = ~seen.known & (seen.presence == 0).all(1)
+    counted = ~damaged.presence.isnan()
+    of_image = counted.clone()  # image labels count apart, as each is as much as all objects together
+    counted[:, len(schema.world.OBJECTS) :], of_image[:, : len(schema.world.OBJECTS)] = False, False
+    scrambled = ~damaged.known & (damaged.presence == 0).all(1)
     surfaces = F.log_softmax(logits[scrambled], 1)[:, : len(schema.world.SURFACES)].logsumexp(1)
 
     def missed(name):
-        return F.smooth_l1_loss(heads[name][seen.known], targets[name][seen.known], beta=0.1, reduction="none")
+        return F.smooth_l1_loss(heads[name][damaged.known], targets[name][damaged.known], beta=0.1, reduction="none")
 
     losses = {
-        "labels": F.cross_entropy(logits, seen.labels, ignore_index=UNKNOWN),
-        "nothing": -surfaces.sum() / seen.labels.numel(),  # no object where there is no structure
-        "presence": F.binary_cross_entropy_with_logits(heads["presence"][counted], seen.presence[counted]),
+        "labels": F.cross_entropy(logits, damaged.labels, ignore_index=UNKNOWN),
+        "nothing": -surfaces.sum() / damaged.labels.numel(),  # no object where there is no structure
+        "presence": F.binary_cross_entropy_with_logits(heads["presence"][counted], damaged.presence[counted]),
         "factors": (weights * missed("scalars")).mean() + missed("hues").mean(),
-        "damage": 0.5 * F.smooth_l1_loss(heads["damage"], seen.amounts, beta=0.1),
+        "damage": 0.5 * F.smooth_l1_loss(heads["damage"], damaged.amounts, beta=0.1),
     }
-    if schema.wholes:
-        losses["whole"] = F.binary_cross_entropy_with_logits(heads["presence"][whole], seen.presence[whole])
+    if schema.image_labels:
+        losses["image labels"] = F.binary_cross_entropy_with_logits(
+            heads["presence"][of_image], damaged.presence[of_image]
+        )
     choices = []
     for name in schema.choices:
-        there = seen.known
+        there = damaged.known
         if name in schema.owners:
             i = schema.world.OBJECTS.index(schema.owners[name])
-            there = there & (seen.presence[:, i] == 1) & seen.own[:, i]
+            there = there & (damaged.presence[:, i] == 1) & damaged.own[:, i]
         each = F.cross_entropy(heads[name], targets[name], reduction="none")
         choices.append((each * there).sum() / there.sum().clamp(min=1))
     return losses | {"choices": 0.1 * sum(choices)}
 
 
-def _damaged(lesson, n, first_seed, seed, progress, size=250):
+def _damaged(recipe, n, first_seed, seed, progress, size=250):
     """Drawn images as they are, and damaged, as two `Damaged`."""
-    known, kinds = lesson.draw(n, first_seed, progress=progress), []
+    known, kinds = recipe.draw(n, first_seed, progress=progress), []
     for untouched in (1.0, 0.0):
         parts = [
-            lesson.spoil(known, slice(i, i + size), stream(seed, f"test {i}"), untouched) for i in range(0, n, size)
+            recipe.damage(known, slice(i, i + size), stream(seed, f"test {i}"), untouched) for i in range(0, n, size)
         ]
         fields = Damaged.__dataclass_fields__
         kinds.append(Damaged(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields}))
     return kinds
 
 
-def _judge(instrument, seen):
+def _evaluate(instrument, damaged):
     """Presence (share right; of those there, found; of those not there, passed over) and overlap, by object.
 
     Objects whose presence is left open are not counted. IoU is the mean over images that show the object.
     """
-    reading = instrument.read(seen.images)
+    reading = instrument.read(damaged.images)
     schema, presence, overlap = instrument.schema, {}, {}
     for i, name in enumerate(schema.things):
-        truth, said = seen.presence[:, i], reading.presence[name]
+        truth, said = damaged.presence[:, i], reading.presence[name]
         sets = {"accuracy": ~truth.isnan(), "found": truth == 1, "passed_over": truth == 0}
         presence[name] = {
             what: numbers(wilson(int((said == (truth == 1))[chosen].sum()), int(chosen.sum())))
             for what, chosen in sets.items()
             if chosen.any()
         }
-        if name in schema.wholes:
+        if name in schema.image_labels:
             continue
         index = schema.world.LABELS.index(name)
-        overlap[name] = numbers(bootstrap(intersection_over_union(reading.labels, seen.labels, index)[truth == 1]))
+        overlap[name] = numbers(bootstrap(intersection_over_union(reading.labels, damaged.labels, index)[truth == 1]))
     return {"images": len(reading), "presence": presence, "iou": overlap}
 
 
-def intersection_over_union(labels, truth, index):
+def intersection_over_union(labels: torch.Tensor, truth: torch.Tensor, index: int) -> torch.Tensor:
     """Overlap of one label in each image: (n,) in [0, 1], 1 where neither has it; `UNKNOWN` pixels do not count."""
     counted = truth != UNKNOWN
     said, there = (labels == index) & counted, truth == index
@@ -336,7 +385,7 @@ def intersection_over_union(labels, truth, index):
     return torch.where(union > 0, (said & there).sum((1, 2)) / union.clamp(min=1), 1.0)
 
 
-def _judge_factors(instrument, known):
+def _evaluate_factors(instrument, known):
     """Mean absolute errors of scalars (as shares of their range) and hues (in turns), correlations of scalars with the
     truth, accuracy of choices."""
     schema, found, errors, correlations, right = instrument.schema, instrument.factors(known.images), {}, {}, {}
