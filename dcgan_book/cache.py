@@ -53,8 +53,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 def locked(path: str | Path) -> Iterator[None]:
     """Holds the making of `path` against other processes, and waits for the one that holds it now.
 
-    The lock is a hidden file beside `path`, which stays. What `atomic_write` has left there of this or another
-    locked path, because its process was killed, is swept away. Raises OSError as the file system does.
+    The lock is a hidden file beside `path`, which stays. What `atomic_write` has left there of this
+    or another locked path, because its process was killed, is swept away. Raises OSError as the
+    file system does.
     """
     path = Path(path)
     with FileLock(path.parent / f".{path.name}.lock"):

@@ -1,9 +1,10 @@
 """What generators do to their images, done to drawn ones: what the instruments learn from.
 
-`damage_rooms` and `damage_faces` change drawn images as generators get theirs wrong (objects melt, fade
-and appear in wrong places, faces lie over each other, light and edges go wrong) and say what is still
-true of each. Both are a list of effects, applied in order. A change of what is drawn at random, or of its
-order, gives other images: the shipped instruments could then not be trained again.
+`damage_rooms` and `damage_faces` change drawn images as generators get theirs wrong (objects melt,
+fade and appear in wrong places, faces lie over each other, light and edges go wrong) and say what
+is still true of each. Both are a list of effects, applied in order. A change of what is drawn at
+random, or of its order, gives other images: the shipped instruments could then not be trained
+again.
 """
 
 import math
@@ -24,9 +25,11 @@ SOLID = {
     "window": 1, "lamp": 1.5, "nightstand": 0.5, "tv": 1.5, "door": 1.5, "picture": 1, "mirror": 1,
 }  # fmt: skip
 UNKNOWN = 255  # label of a pixel that may be read either way
-# Share of one face in several laid over each other: below the first it is none, above the second it is one
+# Share of one face in several laid over each other: below the first it is none, above the second
+# it is one
 EXPOSED = (0.70, 0.85)
-# Share of a face's skin, eyes, brows and mouth that melts: below the first it is a face, above the second none
+# Share of a face's skin, eyes, brows and mouth that melts: below the first it is a face, above the
+# second none
 MELTED = (0.10, 0.35)
 
 
@@ -34,9 +37,10 @@ MELTED = (0.10, 0.35)
 class Damaged:
     """Images that look generated, and what is still true of them.
 
-    images: (n, 3, 64, 64). labels: (n, 64, 64), `UNKNOWN` where an object is half faded. presence: (n, things), 1, 0,
-    or nan where an object is neither there nor gone. own: bool (n, objects), the object is the image's own. known:
-    bool (n,), the image's factors hold. amounts: (n, 4), shares of `DAMAGE`.
+    images: (n, 3, 64, 64). labels: (n, 64, 64), `UNKNOWN` where an object is half faded. presence:
+    (n, things), 1, 0, or nan where an object is neither there nor gone. own: bool (n, objects), the
+    object is the image's own. known: bool (n,), the image's factors hold. amounts: (n, 4), shares
+    of `DAMAGE`.
     """
 
     images: torch.Tensor
@@ -53,12 +57,13 @@ def damage_rooms(
     generator: torch.Generator,
     untouched: float = 0.25,
 ) -> Damaged:
-    """Does to drawn rooms what generators do to theirs: `ROOM_EFFECTS`, each with its own chance and amount.
+    """Does to drawn rooms what generators do to theirs: `ROOM_EFFECTS`, each with its own chance
+    and amount.
 
-    images: (n, 3, 64, 64) in [-1, 1]. labels: long (n, 64, 64). generator: torch.Generator. untouched: share that
-    stays as it is. What is half faded, faint or melted is not there. An object is present from `VISIBLE` pixels
-    and a quarter of its size on, absent below a twentieth of it; in between its presence is left open.
-    Returns a Damaged.
+    images: (n, 3, 64, 64) in [-1, 1]. labels: long (n, 64, 64). generator: torch.Generator.
+    untouched: share that stays as it is. What is half faded, faint or melted is not there. An
+    object is present from `VISIBLE` pixels and a quarter of its size on, absent below a twentieth
+    of it; in between its presence is left open. Returns a Damaged.
     """
     batch = _Batch(images, labels, generator, untouched, rooms)
     for effect in ROOM_EFFECTS.values():
@@ -76,12 +81,14 @@ def damage_faces(
     generator: torch.Generator,
     untouched: float = 0.25,
 ) -> Damaged:
-    """Does to drawn faces what generators do to theirs: `FACE_EFFECTS`, each with its own chance and amount.
+    """Does to drawn faces what generators do to theirs: `FACE_EFFECTS`, each with its own chance
+    and amount.
 
-    images, labels: as for `damage_rooms`. other_images, other_labels: the same faces with glasses, and in men a beard,
-    where they have none, and without where they have them. What is no face any more: two to four faces laid over
-    each other, a face that has melted, one whose eyes or mouth are skin, and one that is scrambled. Of the first
-    two it stays open what is in them. Returns a Damaged, its last column of presence the face itself.
+    images, labels: as for `damage_rooms`. other_images, other_labels: the same faces with glasses,
+    and in men a beard, where they have none, and without where they have them. What is no face any
+    more: two to four faces laid over each other, a face that has melted, one whose eyes or mouth
+    are skin, and one that is scrambled. Of the first two it stays open what is in them. Returns a
+    Damaged, its last column of presence the face itself.
     """
     batch = _Batch(images, labels, generator, untouched, faces)
     batch.other_images, batch.other_labels = other_images, other_labels
@@ -98,16 +105,17 @@ def damage_faces(
 class _Batch:
     """Images while effects change them, in place, and what stays true of them.
 
-    drawn, drawn_labels: as they came. whole: pixels of each object where all of it shows; unknown: those that may be
-    read either way. face: 1, 0, or nan where it stays open whether it is one. scrambled, open: bool (n,), nothing
-    holds of it, or it stays open what is in it. amounts: shares of `DAMAGE`, by name.
+    drawn, drawn_labels: as they came. whole: pixels of each object where all of it shows; unknown:
+    those that may be read either way. face: 1, 0, or nan where it stays open whether it is one.
+    scrambled, open: bool (n,), nothing holds of it, or it stays open what is in it. amounts: shares
+    of `DAMAGE`, by name.
     """
 
     def __init__(self, images, labels, generator, untouched, world):
         n = len(images)
         self.random, self.world = _Random(n, generator, untouched), world
         self.drawn, self.drawn_labels = images, labels
-        self.other_images, self.other_labels = images, labels  # the same with glasses or beard changed
+        self.other_images, self.other_labels = images, labels  # the same, glasses or beard changed
         self.images, self.labels = images.contiguous().clone(), labels.clone()
         self.whole = count_pixels(labels, world)
         self.unknown = torch.zeros_like(self.whole)
@@ -129,9 +137,11 @@ class _Batch:
         return self.amounts[name][rows] * DAMAGE[name]
 
     def presence(self, there, gone):
-        """1, 0, or nan where it stays open, (n, objects), from the pixels that each object still has.
+        """1, 0, or nan where it stays open, (n, objects), from the pixels that each object still
+        has.
 
-        there: share of them from which on it is present. gone: it is absent below one in so many."""
+        there: share of them from which on it is present. gone: it is absent below one in so
+        many."""
         visible = count_pixels(self.labels, self.world)
         presence = torch.full(self.whole.shape, math.nan)
         presence[(visible >= VISIBLE) & (visible >= there * self.whole)] = 1
@@ -162,7 +172,7 @@ class _Random:
         return ((self.uniform(len(self.active)) < p) & self.active).nonzero().squeeze(1)
 
 
-# ------------------------------------------------------------------------------------- effects on rooms
+# ----------------------------------------------------------------------------- effects on rooms
 
 
 def _patch(batch, share, radii):
@@ -241,7 +251,7 @@ def _add_blots(batch):
         images[rows], labels[rows] = _lay(images[rows], labels[rows], colour, cover)
 
 
-# ------------------------------------------------------------------------------------- effects on faces
+# ----------------------------------------------------------------------------- effects on faces
 
 
 def _fade_accessories(batch):
@@ -313,7 +323,7 @@ def _overlay_faces(batch):
     batch.open[mixed] = True
 
 
-# -------------------------------------------------------------------------- effects on every picture
+# --------------------------------------------------------------------- effects on every picture
 
 
 def _shift(batch):
@@ -371,7 +381,8 @@ def _add_grain(batch):
 
 
 def _add_grid(batch):
-    """The grid of strided convolutions: two strides of 2 leave a tile of 4x4 pixels, stronger here and there."""
+    """The grid of strided convolutions: two strides of 2 leave a tile of 4x4 pixels, stronger here
+    and there."""
     random, times = batch.random, rooms.SIZE // 4
     rows = batch.some(0.5)
     tile = random.normal(len(rows), 1, 4, 4) + 0.3 * random.normal(len(rows), 3, 4, 4)
@@ -414,7 +425,7 @@ FACE_EFFECTS: dict[str, Callable] = {
 }
 
 
-# ---------------------------------------------------------------------------------------- what they use
+# --------------------------------------------------------------------------------- what they use
 
 
 def _enlarge(field):
@@ -422,8 +433,8 @@ def _enlarge(field):
 
 
 def _fading(mask, random, radii, wholly, least):
-    """How far what is in a mask has faded, (n, 64, 64): everywhere or in a blob; a share `wholly` is gone there, the
-    others by `least` or more."""
+    """How far what is in a mask has faded, (n, 64, 64): everywhere or in a blob; a share `wholly`
+    is gone there, the others by `least` or more."""
     n = len(mask)
     everywhere = _each(random.uniform(n) < 0.7)[:, 0] > 0
     part = torch.where(everywhere, 1.0, _blob(n, *radii, random.generator))
@@ -432,7 +443,8 @@ def _fading(mask, random, radii, wholly, least):
 
 
 def _decide(face, rows, share, limits):
-    """Marks images as no faces where a larger `share` than the upper limit is damaged, as open between both."""
+    """Marks images as no faces where a larger `share` than the upper limit is damaged, as open
+    between both."""
     face[rows[(share > limits[0]) & (face[rows] != 0)]] = math.nan
     face[rows[share > limits[1]]] = 0
 
@@ -452,7 +464,8 @@ def _each(values):
 
 
 def _pick(labels, weights, generator, others=1.0):
-    """One object of each room, (n, 1), and its pixels (n, 64, 64), none where no object can be chosen.
+    """One object of each room, (n, 1), and its pixels (n, 64, 64), none where no object can be
+    chosen.
 
     weights: object name to its weight; all others have that of `others`."""
     weight = torch.tensor([weights.get(name, others) for name in rooms.OBJECTS])
@@ -467,13 +480,15 @@ def _edge(mask, size=3):
 
 
 def _melt(images, random):
-    """Moves every few pixels elsewhere by as much as a lamp is wide: colours stay, things do not."""
+    """Moves every few pixels elsewhere by as much as a lamp is wide: colours stay, things do
+    not."""
     moved = _warp(images, None, random.uniform(len(images), 2.5, 5.0), random.generator, ((16, 1.0),))[0]
     return _blur(moved, random.uniform(len(images), 0.0, 1.2))
 
 
 def _lay(images, labels, look, cover):
-    """Lays `look` (n, 3, 64, 64), which is no object, over images; what it hides by half does not show any more."""
+    """Lays `look` (n, 3, 64, 64), which is no object, over images; what it hides by half does not
+    show any more."""
     under = _surroundings(images, labels)[1]
     hidden = (cover > 0.5) & (labels >= len(rooms.SURFACES)) & (labels != UNKNOWN)
     return torch.lerp(images, look, cover[:, None]), torch.where(hidden, under, labels)
@@ -539,8 +554,9 @@ def _warp(images, labels, amount, generator, grids=((5, 0.8), (13, 0.3))):
 
 
 def _scramble(images, generator):
-    """Images without what is in them, each in a way of its own: the phases of its waves are random, its 8x8 blocks are
-    shuffled, or only a colour is left, with random spots, as networks draw that have learned nothing."""
+    """Images without what is in them, each in a way of its own: the phases of its waves are random,
+    its 8x8 blocks are shuffled, or only a colour is left, with random spots, as networks draw that
+    have learned nothing."""
     n, size = len(images), rooms.SIZE
     phase = np.fft.rfft2(torch.randn(n, 1, size, size, generator=generator).numpy())  # PyTorch's fails without images
     waves = np.abs(np.fft.rfft2(images.numpy())) * phase / np.maximum(np.abs(phase), 1e-6)

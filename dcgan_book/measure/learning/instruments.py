@@ -40,9 +40,10 @@ FACTORS_WEIGHT = 5.0  # how much more factors count in the steps of fine-tuning
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an instrument learns: `draw(n, seed, progress)` draws images of a world, `damage(known, chosen, generator,
-    untouched)` makes a Damaged of those chosen. `defaults` are of `train`; as many steps of fine-tuning follow, at a
-    third of the rate, in which factors count `FACTORS_WEIGHT` times as much."""
+    """How an instrument learns: `draw(n, seed, progress)` draws images of a world,
+    `damage(known, chosen, generator, untouched)` makes a Damaged of those chosen. `defaults` are of
+    `train`; `fine_tuning_steps` follow at a third of the rate, in which factors count
+    `FACTORS_WEIGHT` times as much."""
 
     draw: Callable
     damage: Callable
@@ -111,11 +112,12 @@ def train(
 ) -> Instrument:
     """Trains an instrument on drawings of a world, tests it on others and writes it to folder `out`; returns it.
 
-    out: by default where the shipped one is. count: images to learn from. validation: images that decide whether
-    presence is read off the head, off the segmenter, or needs both. test: images that the card's scores are of, once
-    as drawn and once damaged. calibration: images whose pairs fix what near-identical means. precision: "fp32", "bf16",
-    or "auto", the faster one. A checkpoint lies in `out` until the end; `resume` goes on from it, in its precision, to
-    the same result. Raises MeasureError for an unknown world or precision, or if `resume` finds no checkpoint.
+    out: by default where the shipped one is. count: images to learn from. validation: images that
+    decide whether presence is read off the head, off the segmenter, or needs both. test: images
+    that the card's scores are of, once as drawn and once damaged. calibration: images whose pairs
+    fix what near-identical means. precision: "fp32", "bf16", or "auto", the faster one. A
+    checkpoint lies in `out` until the end; `resume` goes on from it, in its precision, to the same
+    result. Raises MeasureError for an unknown world or precision, or without a checkpoint.
     """
     _refuse_unknown("world", world, RECIPES)
     _refuse_unknown("precision", precision, PRECISIONS)
@@ -165,8 +167,8 @@ def _rounded_off(network, out):
 
 
 def _card(instrument, facts, made, calibration, progress):
-    """The card of an instrument, whose way of reading presence is chosen here: what it learned from, how it was `made`,
-    and what its readings of other drawings are worth."""
+    """The card of an instrument, whose way of reading presence is chosen here: what it learned
+    from, how it was `made`, and what its readings of other drawings are worth."""
     world, seed, schema = facts["data"]["name"], facts["seed"], instrument.schema
     recipe, validation, test = RECIPES[world], facts["held_out"]["validation"][1], facts["held_out"]["test"][1]
     right = _choose_presence(instrument, _damaged(recipe, validation, VALIDATION, seed, progress))
