@@ -14,12 +14,15 @@ import torch.nn.functional as F
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import cross_val_predict
 
-NOISE = 0.25  # of a neighbour, each number of z up or down, for the uniform prior (paper, section 6.3.2)
+# of a neighbour, each number of z up or down, for the uniform prior (paper, section 6.3.2)
+NOISE = 0.25
 SPREADS = {"uniform": 1 / math.sqrt(3), "normal": 1.0}  # standard deviation of a number of z
 NORMS = ("free", "matched", "projected")
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # that ridge regression chooses from
-KEPT = ("presentation", "glasses", "beard", "yaw", "smile")  # what a sum of faces should leave as it was in C
-TOLERANCE = {"yaw": 15.0, "smile": 0.25}  # degrees, and of the smile's range: a change that counts as none
+# what a sum of faces should leave as it was in C
+KEPT = ("presentation", "glasses", "beard", "yaw", "smile")
+# degrees, and of the smile's range: a change that counts as none
+TOLERANCE = {"yaw": 15.0, "smile": 0.25}
 
 
 def concept(exemplars):
@@ -93,7 +96,9 @@ def pick(fits, n, times, generator=None):
     """
     found = torch.as_tensor(fits).nonzero().flatten()
     if len(found) < n:
-        raise ValueError(f"{len(found)} latents fit and a concept takes {n}: draw more, or ask for less")
+        raise ValueError(
+            f"{len(found)} latents fit and a concept takes {n}: draw more, or ask for less"
+        )
     order = torch.rand(times, len(found), generator=generator).argsort(1)
     return found[order[:, :n]]
 
@@ -141,7 +146,11 @@ def outcome(after, before, target, kept=KEPT, whole="face"):
     stayed = torch.ones(len(after), dtype=torch.bool)
     for name in (name for name in kept if name not in target):
         now, then = _value(after, name), _value(before, name)
-        stayed &= (now - then).abs() <= TOLERANCE[name] if name in TOLERANCE else torch.as_tensor(now == then)
+        stayed &= (
+            (now - then).abs() <= TOLERANCE[name]
+            if name in TOLERANCE
+            else torch.as_tensor(now == then)
+        )
     return Outcome(fits(after, **target), stayed, _value(after, whole))
 
 
@@ -190,20 +199,26 @@ def regress(z, values):
 def _value(reading, name):
     known = reading.factors | reading.presence
     if name not in known:
-        raise ValueError(f"there is nothing called {name!r} in an image; there are {', '.join(known)}")
+        raise ValueError(
+            f"there is nothing called {name!r} in an image; there are {', '.join(known)}"
+        )
     return known[name]
 
 
 def _check_choice(name, fact, value):
     """Refuses a choice that nothing has because there is no such choice."""
     if isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} is {fact!r}; it is no choice of words: give True or False, or lowest and highest")
+        raise ValueError(
+            f"{name} is {fact!r}; it is no choice of words: give True or False, or lowest and highest"
+        )
     if not (value == fact).any():
         from dcgan_book.measure.network import SCHEMAS  # whoever has a reading has loaded it
 
         options = {option for schema in SCHEMAS.values() for option in schema.choices.get(name, ())}
         if fact not in options:
-            raise ValueError(f"{name} is {fact!r}; it is one of {', '.join(sorted(options | set(value.tolist())))}")
+            raise ValueError(
+                f"{name} is {fact!r}; it is one of {', '.join(sorted(options | set(value.tolist())))}"
+            )
 
 
 def _spread(prior):

@@ -14,7 +14,9 @@ from platformdirs import user_cache_dir
 
 def cache_dir() -> Path:
     """The user's cache folder as a Path, made if need be; the environment variable DCGAN_BOOK_CACHE moves it."""
-    folder = Path(os.environ.get("DCGAN_BOOK_CACHE") or user_cache_dir("dcgan-book", appauthor=False))
+    folder = Path(
+        os.environ.get("DCGAN_BOOK_CACHE") or user_cache_dir("dcgan-book", appauthor=False)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -49,12 +49,16 @@ def guided(model, rule="strict"):
         raise ValueError(f"rule is {rule!r}; it is one of {', '.join(RULES)}")
     rectifiers = [layer for layer in model.modules() if isinstance(layer, nn.ReLU | nn.LeakyReLU)]
     if rule != "plain" and not rectifiers:
-        raise ValueError("this model has no nn.ReLU or nn.LeakyReLU layer, so nothing in it can be guided")
+        raise ValueError(
+            "this model has no nn.ReLU or nn.LeakyReLU layer, so nothing in it can be guided"
+        )
 
     def guide(_layer, _inputs, output):
         if rule != "plain" and output.requires_grad:
             above = output > 0 if rule == "strict" else None  # an output has its input's sign
-            output.register_hook(lambda gradient: gradient.relu() if above is None else gradient.relu() * above)
+            output.register_hook(
+                lambda gradient: gradient.relu() if above is None else gradient.relu() * above
+            )
 
     hooks = [layer.register_forward_hook(guide) for layer in rectifiers]
     try:
@@ -95,7 +99,9 @@ def grad_cam(model, images, layer="4x4", stage="1x1", unit=0, at="peak", sign=1,
     """
     names = list(model.stages)
     if layer in names and stage in names and names.index(layer) > names.index(stage):
-        raise ValueError(f"layer {layer} comes after stage {stage}, whose units do not depend on it")
+        raise ValueError(
+            f"layer {layer} comes after stage {stage}, whose units do not depend on it"
+        )
     found = []
     with retain(model, layer, stage) as kept:
         for _, score in _passes(model, images, stage, unit, at, sign, batch, kept):
@@ -128,7 +134,9 @@ class Field:
         """What each location sees: images (n, c, h, w), locations (n, 2) to (n, c, size, size), `fill` outside."""
         padded = F.pad(images, [self.size] * 4, value=fill)
         crops = []
-        for image, corner in zip(padded, self.start + self.jump * locations + self.size, strict=True):
+        for image, corner in zip(
+            padded, self.start + self.jump * locations + self.size, strict=True
+        ):
             top, left = corner.tolist()
             crops.append(image[:, top : top + self.size, left : left + self.size])
         return torch.stack(crops)
@@ -153,7 +161,9 @@ def receptive_field(model, stage):
                 size += jump * layer.dilation[0] * (layer.kernel_size[0] - 1)
                 jump *= layer.stride[0]
             elif hasattr(layer, "kernel_size"):
-                raise ValueError(f"receptive fields are worked out for nn.Conv2d, not for {type(layer).__name__}")
+                raise ValueError(
+                    f"receptive fields are worked out for nn.Conv2d, not for {type(layer).__name__}"
+                )
         if name == stage:
             return Field(size, jump, start)
 
@@ -165,9 +175,13 @@ def enlarge(maps, field, side=64):
     """
     n, height, width = maps.shape
     place = (torch.arange(side) + 0.5 - field.start - field.size / 2) / field.jump
-    rows, columns = torch.meshgrid(2 * place / max(height - 1, 1) - 1, 2 * place / max(width - 1, 1) - 1, indexing="ij")
+    rows, columns = torch.meshgrid(
+        2 * place / max(height - 1, 1) - 1, 2 * place / max(width - 1, 1) - 1, indexing="ij"
+    )
     grid = torch.stack([columns, rows], -1).expand(n, -1, -1, -1)
-    return F.grid_sample(maps[:, None].float(), grid, padding_mode="border", align_corners=True)[:, 0]
+    return F.grid_sample(maps[:, None].float(), grid, padding_mode="border", align_corners=True)[
+        :, 0
+    ]
 
 
 @dataclass(frozen=True)
@@ -193,16 +207,27 @@ def top_patches(model, pool, stage, k=9, batch=128, progress=True):
         raise ValueError(f"k is {k}; with a pool of {len(pool)} images it is 1 to {len(pool)}")
     _check_eval(model)
     best = None
-    with retain(model, stage) as kept, tqdm(total=len(pool), unit="image", disable=not progress) as bar:
+    with (
+        retain(model, stage) as kept,
+        tqdm(total=len(pool), unit="image", disable=not progress) as bar,
+    ):
         for start, part in _batches(model, pool, batch):
             model(part)
             responses, locations = (found.cpu().transpose(0, 1) for found in peaks(kept[stage]))
             images = torch.arange(start, start + len(part)).expand(len(responses), -1)
             new = responses, images, locations
             if best is not None:
-                responses, images, locations = (torch.cat(pair, 1) for pair in zip(best, new, strict=True))
-            responses, order = (part[:, :k] for part in responses.sort(dim=1, descending=True, stable=True))
-            best = responses, images.gather(1, order), locations.gather(1, order[..., None].expand(-1, -1, 2))
+                responses, images, locations = (
+                    torch.cat(pair, 1) for pair in zip(best, new, strict=True)
+                )
+            responses, order = (
+                part[:, :k] for part in responses.sort(dim=1, descending=True, stable=True)
+            )
+            best = (
+                responses,
+                images.gather(1, order),
+                locations.gather(1, order[..., None].expand(-1, -1, 2)),
+            )
             bar.update(len(part))
     responses, images, locations = best
     return TopPatches(images, locations, responses)
@@ -224,10 +249,17 @@ def randomised(model, stages=None, seed=0, images=None, batch=128):
     stages = list(network.stages) if stages is None else stages
     for stage in stages:
         if stage not in network.stages:
-            raise ValueError(f"there is no stage {stage!r}; this network has {', '.join(network.stages)}")
+            raise ValueError(
+                f"there is no stage {stage!r}; this network has {', '.join(network.stages)}"
+            )
         initialise(network.stages[stage], stream(seed, f"random {stage}"))
     network.to(device)
-    norms = [layer for stage in stages for layer in network.stages[stage] if isinstance(layer, nn.BatchNorm2d)]
+    norms = [
+        layer
+        for stage in stages
+        for layer in network.stages[stage]
+        if isinstance(layer, nn.BatchNorm2d)
+    ]
     if images is not None:
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
@@ -319,7 +351,9 @@ def selectivity(maps, shares, against=None, least=0.1):
             for i in range(len(there)):
                 smaller = absent[i][order].cumsum(1, dtype=np.int32)
                 right[i] += (smaller * there[i][order]).sum(1) / len(orders)
-    found = torch.from_numpy(np.divide(right, pairs, out=np.full_like(right, np.nan), where=pairs > 0))
+    found = torch.from_numpy(
+        np.divide(right, pairs, out=np.full_like(right, np.nan), where=pairs > 0)
+    )
     return found[0] if shares.ndim == 3 else found
 
 
@@ -331,7 +365,9 @@ def contributions(model, images, batch=128):
     needs no approximation. Grad-CAM has the same maps but one weight for all places of each.
     """
     (last,) = model.stages["1x1"]
-    maps = activations_of(model, "4x4", images if isinstance(images, torch.Tensor) else to_batch(images), batch=batch)
+    maps = activations_of(
+        model, "4x4", images if isinstance(images, torch.Tensor) else to_batch(images), batch=batch
+    )
     return torch.einsum("khw,nkhw->nhw", last.weight[0].cpu(), maps)
 
 
@@ -362,7 +398,9 @@ def l2_svm(features, labels, strength=1e-4, seed=0, scale=True):
     Arguments: `features`, (n, numbers), which are first scaled to mean 0 and deviation 1 unless `scale` is False;
     `labels`, (n,); `strength`, the inverse of the penalty (scikit-learn's C). Returns the pipeline: `predict`, ...
     """
-    svm = LinearSVC(C=strength, class_weight="balanced", dual="auto", random_state=seed, max_iter=5000)
+    svm = LinearSVC(
+        C=strength, class_weight="balanced", dual="auto", random_state=seed, max_iter=5000
+    )
     return make_pipeline(*([StandardScaler()] if scale else []), svm).fit(features, labels)
 
 
@@ -384,7 +422,9 @@ def compact(features, count):
 
 def _check_eval(model):
     if model.training:
-        raise ValueError("in training mode a response depends on the whole batch; call .eval() first")
+        raise ValueError(
+            "in training mode a response depends on the whole batch; call .eval() first"
+        )
 
 
 def _batches(model, images, batch):
@@ -412,7 +452,9 @@ def _passes(model, images, stage, unit, at, sign, batch, kept):
             sizes = torch.tensor(maps.shape[1:])
             if (index < 0).any() or (index >= sizes[: index.shape[1]]).any():
                 count, height, width = sizes.tolist()
-                raise ValueError(f"a unit or place is not in stage {stage}, which has {count} maps of {height}x{width}")
+                raise ValueError(
+                    f"a unit or place is not in stage {stage}, which has {count} maps of {height}x{width}"
+                )
             if isinstance(at, str) and at == "peak":
                 places = peaks(maps.detach()[rows, index[:, 0]])[1].cpu()
                 index = torch.cat([index, places], 1)

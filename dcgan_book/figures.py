@@ -58,7 +58,11 @@ def sheet(images, columns):
     rows = -(-n // columns)
     whole = np.full((rows * columns, height, width, 3), 255, np.uint8)
     whole[:n] = tiles
-    return whole.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    return (
+        whole.reshape(rows, columns, height, width, 3)
+        .swapaxes(1, 2)
+        .reshape(rows * height, columns * width, 3)
+    )
 
 
 def signed(maps):
@@ -83,17 +87,24 @@ def grid(images, columns=8, labels=None, notes=None):
         strip = 0 if notes is None else 14  # pixels below a tile, for its note
         white = torch.ones(n, 3, strip, images.shape[3], device=images.device)
         picture = sheet(torch.cat([images, white], 2), columns)
-        fig = plt.figure(figsize=(TILE * columns, TILE * rows * (1 + strip / images.shape[2])), layout="none")
+        fig = plt.figure(
+            figsize=(TILE * columns, TILE * rows * (1 + strip / images.shape[2])), layout="none"
+        )
         ax = fig.add_axes((0, 0, 1, 1))
         _picture(ax, picture)
         for i, note in enumerate(notes or []):
             row, column = divmod(i, columns)
-            middle, below = (column + 0.5) * images.shape[3], (row + 1) * (images.shape[2] + strip) - strip / 2
+            middle, below = (
+                (column + 0.5) * images.shape[3],
+                (row + 1) * (images.shape[2] + strip) - strip / 2,
+            )
             ax.text(middle, below, note, ha="center", va="center", fontsize=7.5)
         return fig
     if len(labels) != n:
         raise ValueError(f"there are {n} images and {len(labels)} labels: give one for each")
-    fig, axes = plt.subplots(rows, columns, figsize=(TILE * 1.6 * columns, TILE * 1.9 * rows), squeeze=False)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(TILE * 1.6 * columns, TILE * 1.9 * rows), squeeze=False
+    )
     for ax in axes.flat:
         ax.axis("off")
     for ax, tile, label in zip(axes.flat, to_display(images), labels, strict=False):
@@ -109,7 +120,11 @@ def arithmetic(exemplars, nine, pixels, names):
     middle. pixels: (3, h, w), the same sum of pixels. names: of the three concepts. All images are in [-1, 1].
     """
     each = len(exemplars[0])
-    parts = [np.concatenate([sheet(some, each) for some in exemplars]), sheet(nine, 3), sheet(pixels[None], 1)]
+    parts = [
+        np.concatenate([sheet(some, each) for some in exemplars]),
+        sheet(nine, 3),
+        sheet(pixels[None], 1),
+    ]
     high, wide = parts[0].shape[0], sum(part.shape[1] for part in parts)
     fig, axes = plt.subplots(1, 3, figsize=(TILE * wide / 64 + 0.9, TILE * high / 64 + 0.3),
                              width_ratios=[part.shape[1] for part in parts], layout="constrained")  # fmt: skip
@@ -166,14 +181,17 @@ def film(frames, steps):
 
 def runs(runs):
     """Several short runs under each other: name to (log, samples (n, 3, h, w) in [-1, 1])."""
-    fig, axes = plt.subplots(len(runs), 2, figsize=(9, 1.25 * len(runs) + 0.4), squeeze=False, width_ratios=(1, 2.1))
+    fig, axes = plt.subplots(
+        len(runs), 2, figsize=(9, 1.25 * len(runs) + 0.4), squeeze=False, width_ratios=(1, 2.1)
+    )
     for (curve, picture), (name, (log, samples)) in zip(axes, runs.items(), strict=True):
         _losses(curve, log)
         curve.set_title(name, loc="left")
         curve.legend_ = None
         _picture(picture, sheet(samples, len(samples)))
     axes[-1, 0].set_xlabel("step")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)  # a title stands over each curve
+    # a title stands over each curve
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return fig
 
 
@@ -184,7 +202,15 @@ def dots(ax, table):
         values = np.array([(row[name] or [np.nan] * 3)[:3] for name in names])
         reach = np.abs(values[:, 1:] - values[:, :1]).T
         places = np.arange(len(names)) + 0.17 * (k - (len(table) - 1) / 2)
-        ax.errorbar(values[:, 0], places, xerr=reach, fmt="osD^vP"[k], markersize=4.5, linewidth=1, label=kind)
+        ax.errorbar(
+            values[:, 0],
+            places,
+            xerr=reach,
+            fmt="osD^vP"[k],
+            markersize=4.5,
+            linewidth=1,
+            label=kind,
+        )
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)  # the first on top
 
@@ -194,12 +220,28 @@ def verdicts(counts, names):
     fig = unmanaged(7, 0.34 * len(counts) + 0.8)
     with style():
         ax = fig.subplots()
-        looks = zip(names, ("#0b4a73", "#7fb2d6", "white", "0.85"), ("", "", "", "///"), ("w", "k", "k", "k"), strict=True)
+        looks = zip(
+            names,
+            ("#0b4a73", "#7fb2d6", "white", "0.85"),
+            ("", "", "", "///"),
+            ("w", "k", "k", "k"),
+            strict=True,
+        )
         left = np.zeros(len(counts))
         for name, colour, hatch, ink in looks:
             values = np.array([of.get(name, 0) for of in counts.values()])
-            bars = ax.barh(list(counts), values, left=left, color=colour, hatch=hatch, edgecolor="0.3", label=name)
-            ax.bar_label(bars, [str(v) if v else "" for v in values], label_type="center", color=ink)
+            bars = ax.barh(
+                list(counts),
+                values,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                edgecolor="0.3",
+                label=name,
+            )
+            ax.bar_label(
+                bars, [str(v) if v else "" for v in values], label_type="center", color=ink
+            )
             left += values
         ax.invert_yaxis()
         ax.grid(False)
@@ -228,7 +270,8 @@ def _beliefs(ax, log):
 
 
 def _legend_above(ax):
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=2)  # never over a curve
+    # never over a curve
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=2)
 
 
 def _line(ax, log, key, label, colour, style):

@@ -15,7 +15,9 @@ from torch import nn
 
 
 @contextmanager
-def retain(model: nn.Module, *stages: str, before_relu: bool = False) -> Iterator[dict[str, torch.Tensor]]:
+def retain(
+    model: nn.Module, *stages: str, before_relu: bool = False
+) -> Iterator[dict[str, torch.Tensor]]:
     """Keeps what the named stages compute in a dict, which every forward pass fills anew.
 
     The tensors, (n, units, h, w), hang in the graph, so gradients flow to them unless the pass was made without.
@@ -136,7 +138,9 @@ def _check_value(value: str | torch.Tensor, count: int) -> None:
             raise ValueError(f'value is {value!r}; it is a number, one for each unit, or "mean"')
     elif value.shape not in ((), (count,)):
         shape = tuple(value.shape)
-        raise ValueError(f"value has shape {shape}; give one number, or one for each of {count} units")
+        raise ValueError(
+            f"value has shape {shape}; give one number, or one for each of {count} units"
+        )
 
 
 def _check_region(region: torch.Tensor, stage: str, side: int) -> None:

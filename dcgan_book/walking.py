@@ -36,12 +36,16 @@ def arc(start, end, steps):
     always the same. Arguments, result and errors are those of `line`; a latent of norm 0 raises ValueError.
     """
     points = line(start, end, steps)
-    first, last = (point.cpu().double() for point in torch.broadcast_tensors(start, end))  # mps has no double
+    # mps has no double
+    first, last = (point.cpu().double() for point in torch.broadcast_tensors(start, end))
     lengths = [point.norm(dim=-1, keepdim=True) for point in (first, last)]
     if any((length == 0).any() for length in lengths):
-        raise ValueError("an arc between latents needs their directions, and the one with norm 0 has none")
+        raise ValueError(
+            "an arc between latents needs their directions, and the one with norm 0 has none"
+        )
     first, last = first / lengths[0], last / lengths[1]
-    angle = 2 * torch.atan2((first - last).norm(dim=-1), (first + last).norm(dim=-1))  # exact near 0 and pi too
+    # exact near 0 and pi too
+    angle = 2 * torch.atan2((first - last).norm(dim=-1), (first + last).norm(dim=-1))
     side = last - (first * last).sum(-1, keepdim=True) * first
     side = torch.where(side.norm(dim=-1, keepdim=True) > 1e-9, side, _axis_apart(first))
     for _ in range(2):  # once is not enough where `side` was a small difference
@@ -118,12 +122,16 @@ def jacobian(function, z, chunk=25):
     training mode, where BatchNorm lets every image depend on its batch.
     """
     if isinstance(function, nn.Module) and function.training:
-        raise ValueError("in training mode an image depends on its whole batch; call .eval() before the Jacobian")
+        raise ValueError(
+            "in training mode an image depends on its whole batch; call .eval() before the Jacobian"
+        )
     columns = []
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)  # PyTorch about its own import
+        # PyTorch about its own import
+        warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)
         for tangents in torch.eye(len(z), dtype=z.dtype, device=z.device).split(chunk):
-            same = z.repeat(len(tangents), 1)  # a batch of the same z, each with a tangent of its own
+            # a batch of the same z, each with a tangent of its own
+            same = z.repeat(len(tangents), 1)
             columns.append(torch.func.jvp(function, (same,), (tangents,))[1].detach())
     return torch.cat(columns).movedim(0, -1)
 

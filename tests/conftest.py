@@ -37,7 +37,6 @@ SLOW = {
     "test_the_command_ends_with_1_and_one_line",
     "test_the_module_is_the_command",
     "test_the_probe_chooses_and_says",
-    "test_the_whole_is_learned_apart",
     "test_turning_moves_near_parts_more_than_far_ones_and_steadily",
     "test_twenty_kills_at_random_moments_change_no_bit",
     "test_what_is_trained_is_what_loads",
@@ -62,7 +61,9 @@ def browser():
     options = {"args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]}
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), **options)
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), **options
+            )
         except Error as error:
             remedy = "install Debian's, or run 'playwright install chromium'"
             pytest.fail(f"no Chromium to open the pages with: {remedy} ({error})")

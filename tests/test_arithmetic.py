@@ -38,7 +38,11 @@ def latents(*shape, seed=0, prior="uniform"):
 
 
 def test_a_sum_by_hand():
-    a, b, c = torch.tensor([[3.0, 0], [1, 2]]), torch.tensor([[1.0, 1]]), torch.tensor([[0.0, 4], [0, 0], [3, 2]])
+    a, b, c = (
+        torch.tensor([[3.0, 0], [1, 2]]),
+        torch.tensor([[1.0, 1]]),
+        torch.tensor([[0.0, 4], [0, 0], [3, 2]]),
+    )
     assert combine(a, b, c).tolist() == [2 - 1 + 1, 1 - 1 + 2]
     assert concept(a).tolist() == [2, 1]
     assert turn(a, c).tolist() == [-1, 1]
@@ -49,7 +53,9 @@ def test_leading_dimensions_are_sums_of_their_own():
     for norm in arithmetic.NORMS:
         together = combine(a, b, c, norm)
         assert together.shape == (5, 100)
-        torch.testing.assert_close(together, torch.stack([combine(*one, norm) for one in zip(a, b, c, strict=True)]))
+        torch.testing.assert_close(
+            together, torch.stack([combine(*one, norm) for one in zip(a, b, c, strict=True)])
+        )
 
 
 @pytest.mark.parametrize("prior", ["uniform", "normal"])
@@ -58,7 +64,12 @@ def test_lengths_are_what_the_paper_leaves_unsaid(prior):
     usual = arithmetic.usual_norm(prior)
     ones, threes = ([latents(2000, n, seed=i, prior=prior) for i in range(3)] for n in (1, 3))
     root = 3**0.5
-    for z, factor in [(combine(*ones), root), (combine(*threes), 1), (concept(threes[0]), 1 / root), (ones[0][:, 0], 1)]:
+    for z, factor in [
+        (combine(*ones), root),
+        (combine(*threes), 1),
+        (concept(threes[0]), 1 / root),
+        (ones[0][:, 0], 1),
+    ]:
         assert z.square().sum(1).mean().sqrt().item() == pytest.approx(factor * usual, rel=0.02)
 
 
@@ -67,7 +78,9 @@ def test_norms_are_handled_as_they_say():
     assert with_norm(z, "free") is z
     matched = with_norm(z, "matched")
     torch.testing.assert_close(matched.norm(dim=1), torch.full((20,), 10 / 3**0.5))
-    torch.testing.assert_close(matched / matched.norm(dim=1, keepdim=True), z / z.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(
+        matched / matched.norm(dim=1, keepdim=True), z / z.norm(dim=1, keepdim=True)
+    )
     projected = with_norm(z, "projected")
     assert projected.abs().max() == 1 and torch.equal(projected, with_norm(projected, "projected"))
     inside = z.abs() <= 1
@@ -135,10 +148,19 @@ def reading(**values):
 
 
 def test_facts_are_looked_up():
-    seen = reading(smile=[0.1, 0.5, 0.9, 0.8], glasses=[True, True, False, True], presentation=["man"] * 3 + ["woman"])
+    seen = reading(
+        smile=[0.1, 0.5, 0.9, 0.8],
+        glasses=[True, True, False, True],
+        presentation=["man"] * 3 + ["woman"],
+    )
     assert fits(seen).all()
     assert fits(seen, smile=(0.5, 1)).tolist() == [False, True, True, True]
-    assert fits(seen, smile=(0.5, 1), glasses=True, presentation="man").tolist() == [False, True, False, False]
+    assert fits(seen, smile=(0.5, 1), glasses=True, presentation="man").tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert fits(seen, face=False).tolist() == [False] * 4
 
 
@@ -163,7 +185,9 @@ def test_what_is_kept_and_what_makes_an_image_whole_have_names():
 
 def test_a_sum_is_scored_beside_its_c():
     before = reading(yaw=[0.0, 30, 0, 0])
-    after = reading(smile=[0.9, 0.9, 0.3, 0.9], yaw=[10.0, 10, 0, 0], face=[True, True, True, False])
+    after = reading(
+        smile=[0.9, 0.9, 0.3, 0.9], yaw=[10.0, 10, 0, 0], face=[True, True, True, False]
+    )
     found = outcome(after, before, {"smile": (0.5, 1)})
     assert found.arrived.tolist() == [True, True, False, True]
     assert found.stayed.tolist() == [True, False, True, True]  # a turn by 20 degrees
@@ -173,7 +197,13 @@ def test_a_sum_is_scored_beside_its_c():
     assert outcome(reading(glasses=[True] * 4, smile=[0.3] * 4), before, {"glasses": True}).stayed.tolist() == [
         True, False, True, True]  # fmt: skip
     assert not outcome(reading(smile=[0.4] * 4), before, {"glasses": True}).stayed.any()
-    seen = outcome(reading(presentation=["woman"] * 4), before, {"glasses": False}, kept=("beard",), whole="glasses")
+    seen = outcome(
+        reading(presentation=["woman"] * 4),
+        before,
+        {"glasses": False},
+        kept=("beard",),
+        whole="glasses",
+    )
     assert seen.stayed.all() and not seen.whole.any()
 
 
@@ -186,9 +216,13 @@ def test_a_regression_finds_what_is_linear():
     torch.testing.assert_close(found.weights, weights, atol=0.06, rtol=0)
     theirs = RidgeCV(arithmetic.PENALTIES).fit(z.double().numpy(), values.double().numpy())
     assert found.weights.numpy() == pytest.approx(theirs.coef_, abs=1e-5)
-    torch.testing.assert_close(found(z).double(), torch.from_numpy(theirs.predict(z.double().numpy())), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        found(z).double(), torch.from_numpy(theirs.predict(z.double().numpy())), atol=1e-4, rtol=0
+    )
     moved = walking.along(z[0], found.direction, [-2, 0, 3])
-    torch.testing.assert_close(found(moved) - found(z[0]), torch.tensor([-2.0, 0, 3]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        found(moved) - found(z[0]), torch.tensor([-2.0, 0, 3]), atol=1e-4, rtol=0
+    )
 
 
 def test_noise_is_not_explained():

@@ -19,8 +19,20 @@ from dcgan_book.teaching import classkit
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = re.compile(r"live-.+\.js")
-PAGES = ["intro", "01-training", "02-walking", "03-features", "04-forgetting", "05-arithmetic", "beyond", "zoo",
-         "claims", "teaching", "numbers", "glossary"]
+PAGES = [
+    "intro",
+    "01-training",
+    "02-walking",
+    "03-features",
+    "04-forgetting",
+    "05-arithmetic",
+    "beyond",
+    "zoo",
+    "claims",
+    "teaching",
+    "numbers",
+    "glossary",
+]
 CHAPTERS = [page for page in PAGES if page[0] == "0"]
 
 
@@ -29,10 +41,17 @@ def html():
     """The folder of the built pages: those of the README's command if they are newer than all sources."""
     built = ROOT / "_build" / "html"
     sources = [ROOT / "_config.yml", ROOT / "_toc.yml"]
-    sources += [path for folder in ("book", "dcgan_book") for path in (ROOT / folder).rglob("*")
-                if path.is_file() and "__pycache__" not in path.parts]
+    sources += [
+        path
+        for folder in ("book", "dcgan_book")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
     newest = max(path.stat().st_mtime for path in sources)
-    if not (built / "book" / "intro.html").exists() or (built / "book" / "intro.html").stat().st_mtime < newest:
+    if (
+        not (built / "book" / "intro.html").exists()
+        or (built / "book" / "intro.html").stat().st_mtime < newest
+    ):
         shutil.rmtree(ROOT / "_build", ignore_errors=True)
         build = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "--keep-going"]
         done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
@@ -71,15 +90,23 @@ def test_every_chapter_was_built(html):
 def test_a_page_opens_from_a_folder_and_asks_nobody(html, browser, page, width, scheme):
     outside, faults = [], []
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    context.route(lambda url: not url.startswith(("file:", "data:", "blob:")),
-                  lambda route: (outside.append(route.request.url), route.abort()))
+    context.route(
+        lambda url: not url.startswith(("file:", "data:", "blob:")),
+        lambda route: (outside.append(route.request.url), route.abort()),
+    )
     tab = context.new_page()
-    tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    tab.on(
+        "console", lambda message: faults.append(message.text) if message.type == "error" else None
+    )
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.goto((html / "book" / f"{page}.html").as_uri())
     tab.wait_for_timeout(300)  # for what scripts ask for after loading
-    missing = tab.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
-    overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    missing = tab.evaluate(
+        "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+    )
+    overflow = tab.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     context.close()
     assert outside == []
     assert faults == []
@@ -107,7 +134,11 @@ def test_pictures_say_what_they_show_and_links_lead_somewhere(html, page):
     here = html / "book" / f"{page}.html"
     tree = soup(here)
     pictures = tree.select("article img")
-    assert [str(img)[:100] for img in pictures if len(img.get("alt", "")) < 20 or "_images" in img["alt"]] == []
+    assert [
+        str(img)[:100]
+        for img in pictures
+        if len(img.get("alt", "")) < 20 or "_images" in img["alt"]
+    ] == []
     dead = []
     for link in tree.select("article a[href], nav a[href]"):
         target, _, anchor = link["href"].partition("#")
@@ -128,7 +159,9 @@ def test_a_link_to_a_figure_has_words_of_its_own(html, page):
 
 
 def test_no_button_leads_to_an_address_that_is_not_set(html):
-    assert "colab.research.google.com" not in (html / "book" / "01-training.html").read_text(encoding="utf-8")
+    assert "colab.research.google.com" not in (html / "book" / "01-training.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_notebooks_are_committed_without_pictures():
@@ -162,13 +195,17 @@ def test_formulas_become_mathml_without_a_script(tmp_path):
     (tmp_path / "conf.py").write_text(
         f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'extensions')!r})\n"
         "extensions = ['myst_parser', 'mathml']; html_math_renderer = 'mathml'\n"
-        "myst_enable_extensions = ['dollarmath', 'amsmath']\n", encoding="utf-8")
+        "myst_enable_extensions = ['dollarmath', 'amsmath']\n",
+        encoding="utf-8",
+    )
     subprocess.run([sys.executable, "-m", "sphinx", "-qW", tmp_path, tmp_path / "out"], check=True)
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     tree = BeautifulSoup(page, "html.parser")
     inline, numbered, aligned = tree.find_all("math")
     assert inline["display"] == "inline" and inline.msup
-    assert numbered["display"] == "block" and tree.select_one("#equation-eq-one .eqno").text.startswith("(1)")
+    assert numbered["display"] == "block" and tree.select_one(
+        "#equation-eq-one .eqno"
+    ).text.startswith("(1)")
     assert len(aligned.find_all("mtr")) == 2
     assert tree.find("a", href="#equation-eq-one")
     assert "MathJax" not in page and "\\" not in tree.get_text()
@@ -184,7 +221,11 @@ def test_a_page_is_for_everyone(html, browser, page, scheme):
     tab.wait_for_timeout(300)
     found = Axe().run(tab).response["violations"]
     context.close()
-    serious = [(fault["id"], fault["nodes"][0]["html"][:120]) for fault in found if fault["impact"] in ("serious", "critical")]
+    serious = [
+        (fault["id"], fault["nodes"][0]["html"][:120])
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]
     assert serious == []
 
 
@@ -207,7 +248,8 @@ def test_a_chapters_slides_fit(html, browser, page, tmp_path):
     tab = context.new_page()
     tab.goto(slides.as_uri())
     tab.wait_for_function("window.Reveal && Reveal.isReady()")
-    tab.evaluate("Reveal.configure({transition: 'none'})")  # a slide in flight is measured where it is not
+    # a slide in flight is measured where it is not
+    tab.evaluate("Reveal.configure({transition: 'none'})")
     tab.wait_for_timeout(300)
     over = tab.evaluate("""Reveal.getSlides().map(slide => {
         const {h, v} = Reveal.getIndices(slide);
@@ -226,10 +268,16 @@ def test_a_page_prints_black_on_white(html, browser):
     tab = context.new_page()
     tab.goto((html / "book" / "02-walking.html").as_uri())
     tab.emulate_media(media="print", color_scheme="dark")
-    colours = set(tab.evaluate("[...document.querySelectorAll('article p, article pre span')].map(e => getComputedStyle(e).color)"))
+    colours = set(
+        tab.evaluate(
+            "[...document.querySelectorAll('article p, article pre span')].map(e => getComputedStyle(e).color)"
+        )
+    )
     shown = tab.evaluate("""[".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-area"]
         .filter(name => getComputedStyle(document.querySelector(name)).display != "none")""")
-    wide = tab.evaluate("document.querySelector('article').getBoundingClientRect().width / innerWidth")
+    wide = tab.evaluate(
+        "document.querySelector('article').getBoundingClientRect().width / innerWidth"
+    )
     pages = tab.pdf(format="A4").count(b"/Type /Page\n")
     context.close()
     assert colours == {"rgb(0, 0, 0)"} and shown == []
@@ -244,6 +292,8 @@ def test_a_self_test_answers(html, browser):
         tab.click(f".Quiz .MCButton[data-correct={correct}]")
         said = tab.inner_text(".Quiz .Feedback")
         assert said.strip()
-    right = json.loads((ROOT / "book" / "self-tests" / "02-walking.json").read_text(encoding="utf-8"))[0]["answers"]
+    right = json.loads(
+        (ROOT / "book" / "self-tests" / "02-walking.json").read_text(encoding="utf-8")
+    )[0]["answers"]
     context.close()
     assert next(answer["feedback"] for answer in right if answer["correct"]) in said

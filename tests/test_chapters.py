@@ -36,7 +36,12 @@ def test_nine_sums_take_a_moment():
     """What a move in chapter 5's figure asks of the kernel: the sum, its neighbours, and their images."""
     generator, random = pretrained.load("rooms").generator, torch.Generator().manual_seed(0)
     sets = draw_z(9, generator=random).view(3, 3, 100)  # the generator is as large as that of faces
-    assert operations(lambda: generator(arithmetic.neighbours(arithmetic.combine(*sets), generator=random))) < 2.5
+    assert (
+        operations(
+            lambda: generator(arithmetic.neighbours(arithmetic.combine(*sets), generator=random))
+        )
+        < 2.5
+    )
 
 
 def derived_in(chapter):
@@ -61,7 +66,9 @@ def test_the_sums_are_the_packages():
     assert torch.equal(total, arithmetic.combine(*sets))
     for prior, reach in (("uniform", 0.25), ("normal", 0.25 * 3**0.5)):
         nine = ours["neighbours"](total, reach, torch.Generator().manual_seed(4))
-        torch.testing.assert_close(nine, arithmetic.neighbours(total, prior, torch.Generator().manual_seed(4)))
+        torch.testing.assert_close(
+            nine, arithmetic.neighbours(total, prior, torch.Generator().manual_seed(4))
+        )
 
 
 def same_weights(derived, network):
@@ -75,7 +82,10 @@ def same_weights(derived, network):
 @pytest.mark.parametrize("width", [4, 16])
 def test_the_networks_are_the_packages(derived, width):
     random = torch.Generator().manual_seed(0)
-    generator, discriminator = (models.initialise(network(width), random) for network in (models.Generator, models.Discriminator))
+    generator, discriminator = (
+        models.initialise(network(width), random)
+        for network in (models.Generator, models.Discriminator)
+    )
     z = draw_z(6, generator=random)
     layers = same_weights(derived["generator_layers"](width), generator)
     images = generator(z)
@@ -99,18 +109,32 @@ def test_the_step_is_the_packages(derived, options):
     trained = []
     for step in (derived["gan_step"], training.gan_step):
         random = torch.Generator().manual_seed(2)
-        networks = [models.initialise(network, random) for network in (models.Generator(4), models.Discriminator(4))]
+        networks = [
+            models.initialise(network, random)
+            for network in (models.Generator(4), models.Discriminator(4))
+        ]
         optimisers = [training.adam(network, 2e-4) for network in networks]
         for _ in range(3):
             real = torch.rand(5, 3, 64, 64, generator=random) * 2 - 1
             losses = step(*networks, *optimisers, real, draw_z(5, generator=random), **options)
-        trained.append(list(losses.values()) + [weight for network in networks for weight in network.parameters()])
+        trained.append(
+            list(losses.values())
+            + [weight for network in networks for weight in network.parameters()]
+        )
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))
 
 
 @pytest.mark.parametrize("path", sorted(BOOK.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_code_that_a_reader_sees_fits_the_page(path):
-    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    shown = [cell for cell in cells if not {"remove-cell", "remove-input"} & set(cell["metadata"].get("tags", []))]
+    cells = [
+        cell
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    shown = [
+        cell
+        for cell in cells
+        if not {"remove-cell", "remove-input"} & set(cell["metadata"].get("tags", []))
+    ]
     lines = [line for cell in shown for line in "".join(cell["source"]).splitlines()]
     assert [line for line in lines if len(line) > COLUMNS] == []

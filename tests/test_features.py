@@ -43,7 +43,9 @@ class Staged(nn.Module):
 
     def __init__(self, **stages):
         super().__init__()
-        self.stages = nn.ModuleDict({name: nn.Sequential(*layers) for name, layers in stages.items()})
+        self.stages = nn.ModuleDict(
+            {name: nn.Sequential(*layers) for name, layers in stages.items()}
+        )
         self.eval()
 
     def forward(self, x):
@@ -63,7 +65,9 @@ def mixing(*rows, bias=None):
 
 def three_numbers(x, rectifier):
     """1, 2 and -3 in; a, b, c rectified, of which the answer is 2a - 3b + 4c."""
-    model = Staged(low=[mixing((1, 0, 1), (0, 1, 0), (1, 1, 0)), rectifier], top=[mixing((2, -3, 4))])
+    model = Staged(
+        low=[mixing((1, 0, 1), (0, 1, 0), (1, 1, 0)), rectifier], top=[mixing((2, -3, 4))]
+    )
     return model, torch.tensor(x, dtype=torch.float32).view(1, 3, 1, 1)
 
 
@@ -109,7 +113,13 @@ def test_each_rule_on_a_net_computed_by_hand(rule, sign, expected):
 
 def test_rules_hold_at_every_rectifier_on_the_way():
     # x = 1: h = (1, -1) leaky -> (1, -0.2); k = (h0 - h1, h0) = (1.2, 1); answer -k0 + 3 k1
-    layers = [mixing((1,), (-1,)), nn.LeakyReLU(0.2), mixing((1, -1), (1, 0)), nn.LeakyReLU(0.2), mixing((-1, 3))]
+    layers = [
+        mixing((1,), (-1,)),
+        nn.LeakyReLU(0.2),
+        mixing((1, -1), (1, 0)),
+        nn.LeakyReLU(0.2),
+        mixing((-1, 3)),
+    ]
     model, x = Staged(top=layers), torch.ones(1, 1, 1, 1)
     # plain: k0 passes -1, so h gets (3 - 1, +1), x gets 2 - 0.2; guided: k0 is stopped, h gets (3, 0)
     for rule, expected in {"plain": 1.8, "leaky": 3, "strict": 3}.items():
@@ -120,8 +130,12 @@ def test_rules_hold_at_every_rectifier_on_the_way():
         assert saliency(model, x, "low", 1, rule).item() == pytest.approx(expected)
 
 
-@pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU", "ignore:Input Tensor 0 did not")
-def test_on_plain_rectifiers_both_rules_are_captums_and_on_leaky_ones_captum_is_silently_plain(discriminator, images):
+@pytest.mark.filterwarnings(
+    "ignore:Setting backward hooks on ReLU", "ignore:Input Tensor 0 did not"
+)
+def test_on_plain_rectifiers_both_rules_are_captums_and_on_leaky_ones_captum_is_silently_plain(
+    discriminator, images
+):
     plain = copy.deepcopy(discriminator)
     for name in ("32x32", "16x16", "8x8", "4x4"):
         plain.stages[name][-1] = nn.ReLU()
@@ -131,7 +145,8 @@ def test_on_plain_rectifiers_both_rules_are_captums_and_on_leaky_ones_captum_is_
     gradient = saliency(plain, images, "1x1", 0, "plain")
     assert (gradient - captum).norm() > 0.3 * gradient.norm(), "else nothing was guided"
 
-    body = nn.Sequential(*plain.stages.values())[:-1]  # the paper's case: a unit of the last stage with features
+    # the paper's case: a unit of the last stage with features
+    body = nn.Sequential(*plain.stages.values())[:-1]
     rows, columns = peaks(activations_of(plain, "4x4", images)[:, 5])[1].T
     target = [(5, row, column) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
     captum = GuidedBackprop(body).attribute(images.clone(), target=target).detach()
@@ -146,7 +161,11 @@ def test_on_plain_rectifiers_both_rules_are_captums_and_on_leaky_ones_captum_is_
 def test_on_our_discriminator_the_three_rules_differ(discriminator, images):
     found = {rule: saliency(discriminator, images, "4x4", 3, rule) for rule in features.RULES}
     # measured: 0.39 to 0.59 between plain and either rule, 0.966 to 0.977 between the two, which are close kin
-    for one, other, limit in (("plain", "strict", 0.8), ("plain", "leaky", 0.8), ("strict", "leaky", 0.99)):
+    for one, other, limit in (
+        ("plain", "strict", 0.8),
+        ("plain", "leaky", 0.8),
+        ("strict", "leaky", 0.99),
+    ):
         for a, b in zip(found[one], found[other], strict=True):
             similarity = torch.cosine_similarity(a.flatten(), b.flatten(), dim=0)
             assert a.norm() > 0 and b.norm() > 0 and similarity < limit, (one, other)
@@ -164,16 +183,23 @@ def test_units_places_and_batches_are_each_images_own(discriminator, images):
     units = torch.tensor([0, 3, 7, 3, 1, 31])
     together = saliency(discriminator, images, "4x4", units, batch=4)
     places = peaks(activations_of(discriminator, "4x4", images)[torch.arange(6), units])[1]
-    assert torch.allclose(together, saliency(discriminator, images, "4x4", units, at=places, batch=5), atol=1e-7)
+    assert torch.allclose(
+        together, saliency(discriminator, images, "4x4", units, at=places, batch=5), atol=1e-7
+    )
     for i in range(6):
         alone = saliency(discriminator, images[i : i + 1], "4x4", units[i].item())[0]
         assert torch.allclose(together[i], alone, atol=1e-7) and alone.abs().max() > 0
     whole = saliency(discriminator, images[:1], "4x4", 3, "plain", at="map")
     every = torch.cartesian_prod(torch.arange(4), torch.arange(4))
     parts = saliency(discriminator, images[:1].expand(16, -1, -1, -1), "4x4", 3, "plain", at=every)
-    assert torch.allclose(whole[0], parts.sum(0), atol=1e-6), "the whole map is the sum of its places"
+    assert torch.allclose(whole[0], parts.sum(0), atol=1e-6), (
+        "the whole map is the sum of its places"
+    )
     pixels = (images.permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).astype(np.uint8)
-    assert torch.equal(saliency(discriminator, pixels, "1x1", 0), saliency(discriminator, to_batch(pixels), "1x1", 0))
+    assert torch.equal(
+        saliency(discriminator, pixels, "1x1", 0),
+        saliency(discriminator, to_batch(pixels), "1x1", 0),
+    )
 
 
 def test_the_model_is_left_as_it_was_found_also_by_a_fault(discriminator, images):
@@ -195,7 +221,9 @@ def test_the_model_is_left_as_it_was_found_also_by_a_fault(discriminator, images
     top_patches(discriminator, images, "4x4", k=2, progress=False)
     pooled_features(discriminator, images)
     after, *rest_after = state_of(discriminator)
-    assert rest_after == rest and all(torch.equal(after[name], value) for name, value in weights.items())
+    assert rest_after == rest and all(
+        torch.equal(after[name], value) for name, value in weights.items()
+    )
     assert torch.equal(discriminator(images), bits) and not images.requires_grad
     x = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(discriminator(x).sum(), x)
@@ -207,7 +235,9 @@ def test_it_works_where_gradients_are_off_and_leaves_them_off(discriminator, ima
     expected = saliency(discriminator, images, "4x4", 2)
     frozen = copy.deepcopy(discriminator).requires_grad_(False)
     with torch.no_grad():
-        assert torch.equal(saliency(frozen, images, "4x4", 2), expected) and expected.abs().max() > 0
+        assert (
+            torch.equal(saliency(frozen, images, "4x4", 2), expected) and expected.abs().max() > 0
+        )
         assert torch.equal(grad_cam(frozen, images), grad_cam(discriminator, images))
         assert not torch.is_grad_enabled()
 
@@ -223,7 +253,9 @@ def test_it_works_where_gradients_are_off_and_leaves_them_off(discriminator, ima
         (("2x2", 0), {}, "no stage '2x2'; this network has 32x32, 16x16, 8x8, 4x4, 1x1"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(discriminator, images, arguments, options, message):
+def test_what_does_not_fit_is_refused_in_one_line(
+    discriminator, images, arguments, options, message
+):
     with pytest.raises(ValueError, match=message) as refusal:
         saliency(discriminator, images, *arguments, **options)
     assert "\n" not in str(refusal.value) and state_of(discriminator)[-1] == 0
@@ -236,7 +268,10 @@ def test_what_cannot_be_meant_is_refused(discriminator, images):
             look(training, images, "4x4", 1)
     with pytest.raises(ValueError, match="training mode"):
         pooled_features(training, images)
-    with pytest.raises(ValueError, match=r"no nn.ReLU"), guided(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ELU())):
+    with (
+        pytest.raises(ValueError, match=r"no nn.ReLU"),
+        guided(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ELU())),
+    ):
         pass
     with pytest.raises(ValueError, match="layer 1x1 comes after stage 4x4"):
         grad_cam(discriminator, images, layer="1x1", stage="4x4")
@@ -267,18 +302,22 @@ def test_grad_cam_of_our_discriminator(discriminator, images):
     maps = grad_cam(discriminator, images, batch=4)
     assert maps.shape == (6, 4, 4) and maps.min() == 0 and maps.max() > 0
     a = activations_of(discriminator, "4x4", images)
-    weights = discriminator.stages["1x1"][0].weight.mean((2, 3)).detach()  # the logit is linear in the last maps
+    # the logit is linear in the last maps
+    weights = discriminator.stages["1x1"][0].weight.mean((2, 3)).detach()
     assert torch.allclose(maps, torch.einsum("k,nkhw->nhw", weights[0], a).relu(), atol=1e-6)
     assert grad_cam(discriminator, images, "16x16", "4x4", unit=2).shape == (6, 16, 16)
 
 
-@pytest.mark.parametrize("kernel_size, sizes, last", [(4, [4, 10, 22, 46, 94], -15), (5, [5, 13, 29, 61, 109], -30)])
+@pytest.mark.parametrize(
+    "kernel_size, sizes, last", [(4, [4, 10, 22, 46, 94], -15), (5, [5, 13, 29, 61, 109], -30)]
+)
 def test_a_receptive_field_is_what_the_gradient_reaches(kernel_size, sizes, last):
     model = initialise(Discriminator(width=3, kernel_size=kernel_size), stream(0, "weights")).eval()
     fields = {stage: receptive_field(model, stage) for stage in model.stages}
     assert [field.size for field in fields.values()] == sizes
     assert fields["4x4"].start == last and fields["4x4"].jump == 16
-    image = torch.rand(1, 3, 192, 192, generator=stream(0, "image")) * 2 - 1  # large enough to hold a whole field
+    # large enough to hold a whole field
+    image = torch.rand(1, 3, 192, 192, generator=stream(0, "image")) * 2 - 1
     for stage, field in fields.items():
         middle = (96 - field.size // 2 - field.start) // field.jump
         for place in ([[middle, middle + 1]], [[0, 2]]):  # in the middle, and beyond the top
@@ -286,7 +325,8 @@ def test_a_receptive_field_is_what_the_gradient_reaches(kernel_size, sizes, last
             gradient = saliency(model, image, stage, 1 if stage != "1x1" else 0, "plain", at=place)
             assert torch.equal(gradient.abs().sum(1) > 0, field.masks(place, 192)), stage
             assert torch.equal(
-                field.crop(image, place)[0, 0] != 0, field.crop(torch.ones(1, 1, 192, 192), place)[0, 0] > 0
+                field.crop(image, place)[0, 0] != 0,
+                field.crop(torch.ones(1, 1, 192, 192), place)[0, 0] > 0,
             )
 
 
@@ -311,17 +351,22 @@ def test_an_enlarged_map_peaks_at_the_middle_of_the_field(kernel_size):
     for (row, column), middle, seen in zip(places, middles, large, strict=True):
         across = seen.sum(0), seen.sum(1)
         if 1 <= row <= 2 and 1 <= column <= 2:  # nothing of it is cut off
-            found = [(line * (torch.arange(64) + 0.5)).sum() / line.sum() for line in reversed(across)]
+            found = [
+                (line * (torch.arange(64) + 0.5)).sum() / line.sum() for line in reversed(across)
+            ]
             assert torch.allclose(torch.stack(found), middle, atol=1e-3)
         assert 0.9 < seen[*middle.long().clamp(0, 63)] <= seen.max() <= 1.0001
     if kernel_size == 4:
-        usual = torch.nn.functional.interpolate(maps[:, None], scale_factor=16, mode="bilinear")[:, 0]
+        usual = torch.nn.functional.interpolate(maps[:, None], scale_factor=16, mode="bilinear")[
+            :, 0
+        ]
         assert torch.allclose(large, usual, atol=1e-5), "there the two agree"
     assert (enlarge(torch.ones(1, 1, 1), receptive_field(Discriminator(width=2), "1x1")) == 1).all()
 
 
 def test_top_patches_are_the_best_of_all(discriminator, images):
-    pool = torch.cat([images, images.flip(3), images.flip(2), images[:3]])  # the last three come twice
+    # the last three come twice
+    pool = torch.cat([images, images.flip(3), images.flip(2), images[:3]])
     best = top_patches(discriminator, pool, "8x8", k=4, batch=5, progress=False)
     maps = activations_of(discriminator, "8x8", pool)
     values, places = peaks(maps)  # (images, units)
@@ -345,7 +390,9 @@ def test_top_patches_count_the_pool_and_take_arrays(discriminator, images, capsy
     twice = best.responses.diff(dim=1).abs().max()
     assert twice < 1e-6, "the three copies of the best image"
     assert torch.equal(best.images % 6, best.images[:, :1].expand(-1, 3) % 6)
-    assert best.images[0].tolist() == sorted(best.images[0].tolist()), "the first of equals comes first"
+    assert best.images[0].tolist() == sorted(best.images[0].tolist()), (
+        "the first of equals comes first"
+    )
 
 
 def test_a_pool_is_read_a_batch_at_a_time(discriminator, images):
@@ -363,7 +410,9 @@ def test_a_pool_is_read_a_batch_at_a_time(discriminator, images):
     pool = Pool()
     best = top_patches(discriminator, pool, "4x4", k=2, batch=6, progress=False)
     assert pool.read == (range(6), range(6, 12), range(12, 18), range(18, 20))
-    assert best.responses.untyped_storage().nbytes() <= 32 * (6 + 2) * 4, "nothing but the best is kept"
+    assert best.responses.untyped_storage().nbytes() <= 32 * (6 + 2) * 4, (
+        "nothing but the best is kept"
+    )
 
 
 def test_each_image_of_a_pool_goes_through_the_network_once(discriminator, images):
@@ -391,7 +440,9 @@ def test_randomised_stages_are_new_and_only_those(discriminator):
     for name, value in before.items():
         stage = name.split(".")[1]
         drawn = name.endswith("weight")
-        assert torch.equal(last.state_dict()[name], value) == (stage != "4x4" or not drawn and value.eq(0).all()), name
+        assert torch.equal(last.state_dict()[name], value) == (
+            stage != "4x4" or not drawn and value.eq(0).all()
+        ), name
         if drawn:
             assert not torch.equal(everywhere.state_dict()[name], value)
             if stage == "4x4":
@@ -402,13 +453,20 @@ def test_randomised_stages_are_new_and_only_those(discriminator):
 
 
 def test_statistics_of_new_stages_are_of_the_images_given(discriminator, images):
-    plain, fitted = randomised(discriminator, ["4x4"]), randomised(discriminator, ["4x4"], images=images, batch=6)
+    plain, fitted = (
+        randomised(discriminator, ["4x4"]),
+        randomised(discriminator, ["4x4"], images=images, batch=6),
+    )
     norm = fitted.stages["4x4"][1]
     before = activations_of(fitted, "8x8", images)
     inputs = fitted.stages["4x4"][0](before).detach()
     assert torch.allclose(norm.running_mean, inputs.mean((0, 2, 3)), atol=1e-6)
     assert torch.allclose(norm.running_var, inputs.var((0, 2, 3)), rtol=1e-4)
-    assert norm.momentum == discriminator.stages["4x4"][1].momentum and not fitted.training and not norm.training
+    assert (
+        norm.momentum == discriminator.stages["4x4"][1].momentum
+        and not fitted.training
+        and not norm.training
+    )
     assert plain.stages["4x4"][1].running_mean.eq(0).all()
     for name, value in fitted.state_dict().items():
         if not name.startswith("stages.4x4"):
@@ -420,10 +478,15 @@ def test_the_cascade_goes_from_the_top_down(discriminator):
     names = list(discriminator.stages)
     assert list(steps) == names[::-1]
     for i, (_, copied) in enumerate(steps.items()):
-        kept = [torch.equal(copied.stages[n][0].weight, discriminator.stages[n][0].weight) for n in names]
+        kept = [
+            torch.equal(copied.stages[n][0].weight, discriminator.stages[n][0].weight)
+            for n in names
+        ]
         assert kept == [True] * (4 - i) + [False] * (i + 1)
     everywhere = randomised(discriminator).state_dict()
-    assert all(torch.equal(value, everywhere[name]) for name, value in steps["32x32"].state_dict().items())
+    assert all(
+        torch.equal(value, everywhere[name]) for name, value in steps["32x32"].state_dict().items()
+    )
 
 
 def test_edges_are_scipys_sobel(images):
@@ -492,20 +555,31 @@ def test_selectivity_counts_pairs_of_images_at_the_same_place():
         expected = [pairs_by_hand(maps[:, unit], shares, which, least) for unit in range(4)]
         found = selectivity(torched[0], torched[1], torch.from_numpy(which), least)
         assert np.allclose(found, expected) and found[3] == 0.5
-    assert torch.equal(selectivity(*torched[:2]), selectivity(torched[0], torched[1], torch.ones(30, 2, 2, dtype=bool)))
-    both = selectivity(torched[0], torch.stack([torched[1], torched[1].flip(0)]), torch.stack([torched[2]] * 2))
+    assert torch.equal(
+        selectivity(*torched[:2]),
+        selectivity(torched[0], torched[1], torch.ones(30, 2, 2, dtype=bool)),
+    )
+    both = selectivity(
+        torched[0], torch.stack([torched[1], torched[1].flip(0)]), torch.stack([torched[2]] * 2)
+    )
     assert torch.equal(both[0], selectivity(*torched)) and both.shape == (2, 4)
     assert selectivity(torched[0], torch.zeros(30, 2, 2)).isnan().all()
 
 
 def test_selectivity_at_one_place_is_the_area_under_the_curve_and_gains_nothing_from_places():
     random = np.random.default_rng(2)
-    maps, there = random.normal(size=(200, 3, 1, 1)).astype(np.float32), random.random((200, 1, 1)) < 0.3
+    maps, there = (
+        random.normal(size=(200, 3, 1, 1)).astype(np.float32),
+        random.random((200, 1, 1)) < 0.3,
+    )
     maps[there[:, 0, 0], 0] += 1
     found = selectivity(torch.from_numpy(maps), torch.from_numpy(there).float())
-    assert np.allclose(found, [roc_auc_score(there.ravel(), maps[:, unit].ravel()) for unit in range(3)])
+    assert np.allclose(
+        found, [roc_auc_score(there.ravel(), maps[:, unit].ravel()) for unit in range(3)]
+    )
     assert found[0] > 0.65
-    where = torch.tensor([0.05, 0.9]).view(1, 1, 2).expand(500, 1, 2)  # how often the object is at each place
+    # how often the object is at each place
+    where = torch.tensor([0.05, 0.9]).view(1, 1, 2).expand(500, 1, 2)
     there = (torch.rand(500, 1, 2, generator=stream(0, "there")) < where).float()
     knows_places = where[:, None] + 0.01 * torch.rand(500, 1, 1, 2, generator=stream(0, "noise"))
     assert abs(selectivity(knows_places, there).item() - 0.5) < 0.08
@@ -518,21 +592,29 @@ def test_what_places_contribute_is_the_logit(discriminator, images):
     maps = activations_of(discriminator, "4x4", images)
     maps[:, :, 1, 2] = 0  # what is left without a place is the logit less its part
     (last,) = discriminator.stages["1x1"]
-    assert torch.allclose(parts[:, 1, 2], discriminator(images).detach() - last(maps).flatten().detach(), atol=1e-5)
+    assert torch.allclose(
+        parts[:, 1, 2], discriminator(images).detach() - last(maps).flatten().detach(), atol=1e-5
+    )
     pixels = (images.permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).astype(np.uint8)
-    assert torch.equal(contributions(discriminator, pixels), contributions(discriminator, to_batch(pixels)))
+    assert torch.equal(
+        contributions(discriminator, pixels), contributions(discriminator, to_batch(pixels))
+    )
 
 
 def test_the_chapters_net_of_three_numbers_is_the_packages():
     names = {"torch": torch}
-    notebook = json.loads((Path(__file__).parent.parent / "book" / "03-features.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads(
+        (Path(__file__).parent.parent / "book" / "03-features.ipynb").read_text(encoding="utf-8")
+    )
     derived = [cell for cell in notebook["cells"] if "derived" in cell["metadata"].get("tags", [])]
     for cell in derived:
         exec("".join(cell["source"]), names)  # our own notebook
     random = stream(0, "weights")
     for _ in range(20):
         x, first, last = (torch.randn(shape, generator=random) for shape in ((3,), (4, 3), (4,)))
-        model = Staged(low=[mixing(*first.tolist()), nn.LeakyReLU(0.2)], top=[mixing(last.tolist())])
+        model = Staged(
+            low=[mixing(*first.tolist()), nn.LeakyReLU(0.2)], top=[mixing(last.tolist())]
+        )
         for rule in features.RULES:
             found = saliency(model, x.view(1, 3, 1, 1), "top", 0, rule).flatten()
             assert torch.allclose(names["backward"](x, first, last, rule), found, atol=1e-6), rule
@@ -559,9 +641,15 @@ def test_the_svm_is_the_squared_hinge_and_separates_what_can_be():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         svm = l2_svm(x[:150], y[:150], strength=0.1)
-    assert svm.score(x[150:], y[150:]) > 0.85 and svm[-1].loss == "squared_hinge" and svm[-1].penalty == "l2"
+    assert (
+        svm.score(x[150:], y[150:]) > 0.85
+        and svm[-1].loss == "squared_hinge"
+        and svm[-1].penalty == "l2"
+    )
     again = l2_svm(100 * x[:150] + 7, y[:150], strength=0.1)
-    assert np.allclose(again[-1].coef_, svm[-1].coef_, rtol=0.02, atol=2e-3), "features are scaled first"
+    assert np.allclose(again[-1].coef_, svm[-1].coef_, rtol=0.02, atol=2e-3), (
+        "features are scaled first"
+    )
 
 
 def test_an_svm_says_the_same_of_compact_features():
@@ -572,6 +660,12 @@ def test_an_svm_says_the_same_of_compact_features():
     small = compact(x, 60)
     assert small.shape == (90, 59), "60 points around their mean span 59 dimensions"
     expected = l2_svm(x[:60], y, strength=1e-2).decision_function(x[60:])
-    assert np.allclose(l2_svm(small[:60], y, strength=1e-2, scale=False).decision_function(small[60:]), expected, atol=0.01)
+    assert np.allclose(
+        l2_svm(small[:60], y, strength=1e-2, scale=False).decision_function(small[60:]),
+        expected,
+        atol=0.01,
+    )
     assert np.std(expected) > 0.1
-    assert not np.allclose(l2_svm(small[:60], y, strength=1e-2).decision_function(small[60:]), expected, atol=0.1)
+    assert not np.allclose(
+        l2_svm(small[:60], y, strength=1e-2).decision_function(small[60:]), expected, atol=0.1
+    )

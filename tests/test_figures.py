@@ -35,7 +35,8 @@ def some_log(n, every=5):
     random = np.random.default_rng(n)
     names = {"d_loss": 2.0, "g_loss": 8.0, "d_real": 1.0, "d_fake": 1.0}
     return [
-        {"step": every * (i + 1)} | {name: most * float(random.random()) for name, most in names.items()}
+        {"step": every * (i + 1)}
+        | {name: most * float(random.random()) for name, most in names.items()}
         for i in range(n)
     ]
 
@@ -53,10 +54,18 @@ def drawn(fig):
 
 
 def test_a_sum_has_every_tile_in_its_place():
-    exemplars, nine, pixels = [some_images(n)[:4] for n in (4, 5, 6)], some_images(9), some_images(1)[0]
-    fig = figures.arithmetic(exemplars, nine, pixels, ("smiling woman", "neutral woman", "neutral man"))
+    exemplars, nine, pixels = (
+        [some_images(n)[:4] for n in (4, 5, 6)],
+        some_images(9),
+        some_images(1)[0],
+    )
+    fig = figures.arithmetic(
+        exemplars, nine, pixels, ("smiling woman", "neutral woman", "neutral man")
+    )
     left, middle, right = (ax.images[0].get_array() for ax in fig.axes)
-    assert left.shape == (192, 256, 3) and middle.shape == (192, 192, 3) and right.shape == (64, 64, 3)
+    assert (
+        left.shape == (192, 256, 3) and middle.shape == (192, 192, 3) and right.shape == (64, 64, 3)
+    )
     for i in range(3):
         tiles = figures.to_display(exemplars[i])
         for j in range(4):
@@ -75,7 +84,9 @@ def test_bytes_come_back_as_they_were():
 
 def test_values_are_rounded_to_the_nearest_and_clipped():
     exact = np.linspace(-1.2, 1.2, 4800)
-    shown = figures.to_display(torch.from_numpy(exact).view(1, 3, 40, 40))[0].transpose(2, 0, 1).ravel()
+    shown = (
+        figures.to_display(torch.from_numpy(exact).view(1, 3, 40, 40))[0].transpose(2, 0, 1).ravel()
+    )
     wanted = np.clip((exact + 1) * 127.5, 0, 255)
     assert np.abs(shown - wanted).max() <= 0.5 + 1e-4
     edges = torch.tensor([-9.0, -1, -0.9999, 0.9999, 1, 9, -torch.inf, torch.inf]).view(1, 1, 2, 4)
@@ -88,7 +99,13 @@ def test_channels_go_last_and_any_tensor_will_do():
     expected = np.zeros((1, 2, 2, 3))
     expected[0, 0, 1, 0] = 255
     channels_last = images.to(memory_format=torch.channels_last)
-    for given in (images, images.bfloat16(), images.double(), channels_last, images.clone().requires_grad_() * 1):
+    for given in (
+        images,
+        images.bfloat16(),
+        images.double(),
+        channels_last,
+        images.clone().requires_grad_() * 1,
+    ):
         assert (figures.to_display(given) == expected).all()
 
 
@@ -105,7 +122,9 @@ def test_light_stays_where_the_map_is_large():
     images, maps = torch.ones(2, 3, 2, 2) * 0.6, torch.zeros(2, 2, 2)
     maps[0, 0, 0], maps[0, 1, 1] = 8, 4
     lit = figures.spotlit(images, maps) + 1
-    assert torch.allclose(lit[0, :, 0, 0], torch.tensor(1.6)) and torch.allclose(lit[0, :, 1, 1], torch.tensor(0.6 * 1.6))
+    assert torch.allclose(lit[0, :, 0, 0], torch.tensor(1.6)) and torch.allclose(
+        lit[0, :, 1, 1], torch.tensor(0.6 * 1.6)
+    )
     assert torch.allclose(lit[1], torch.tensor(0.2 * 1.6)), "an empty map leaves a fifth"
 
 
@@ -169,7 +188,9 @@ def test_a_film_has_a_row_a_time_with_its_step():
     assert picture.shape == (24, 24, 3)
     for row in range(3):
         for column in range(4):
-            assert (picture[row * 8 : row * 8 + 8, column * 6 : column * 6 + 6] == frames[row, column]).all()
+            assert (
+                picture[row * 8 : row * 8 + 8, column * 6 : column * 6 + 6] == frames[row, column]
+            ).all()
     assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "25", "6,000"]
     assert list(ax.get_yticks()) == [4, 12, 20]
     with pytest.raises(ValueError):
@@ -190,7 +211,9 @@ def test_runs_stand_under_each_other():
     assert tops == sorted(tops, reverse=True)
     assert [curve.get_legend() for curve in fig.axes[::2]] == [None] * 3
     legend = fig.legends[0].get_window_extent()
-    assert not any(legend.overlaps(curve._left_title.get_window_extent()) for curve in fig.axes[::2])
+    assert not any(
+        legend.overlaps(curve._left_title.get_window_extent()) for curve in fig.axes[::2]
+    )
     assert len(figures.runs({"alone": (some_log(3), some_images(2))}).axes) == 2
 
 
@@ -224,8 +247,13 @@ def test_curves_are_named_told_apart_and_in_range():
     ]  # fmt: skip
     for ax in fig.axes:
         first, second = ax.lines[1], ax.lines[3]
-        assert first.get_linestyle() != second.get_linestyle() and first.get_color() != second.get_color()
-    assert losses.get_ylim()[0] == 0 and losses.get_ylim()[1] > max(record["g_loss"] for record in some_log(100))
+        assert (
+            first.get_linestyle() != second.get_linestyle()
+            and first.get_color() != second.get_color()
+        )
+    assert losses.get_ylim()[0] == 0 and losses.get_ylim()[1] > max(
+        record["g_loss"] for record in some_log(100)
+    )
     assert beliefs.get_ylim()[0] < 0 and beliefs.get_ylim()[1] > 1
     assert beliefs.get_xlabel() == "step" and losses.get_ylabel() == "loss"
 
@@ -253,13 +281,22 @@ def test_a_view_has_both_curves_and_the_samples_in_a_square(n, columns):
 
 
 def test_dots_stand_at_their_values_under_each_other():
-    table = {"ours": {"bed": (2.0, 1.5, 3.0), "door": None}, "theirs": {"bed": (1.0, 0.9, 1.1, 40), "door": (3, 3, 3)}}
+    table = {
+        "ours": {"bed": (2.0, 1.5, 3.0), "door": None},
+        "theirs": {"bed": (1.0, 0.9, 1.1, 40), "door": (3, 3, 3)},
+    }
     with figures.style():
         ax = plt.figure().subplots()
     figures.dots(ax, table)
     (ours, _, (ours_bars,)), (theirs, _, (theirs_bars,)) = ax.containers
-    assert ours.get_xdata()[0] == 2 and np.isnan(ours.get_xdata()[1]) and theirs.get_xdata().tolist() == [1, 3]
-    assert np.allclose(ours_bars.get_segments()[0][:, 0], [1.5, 3]) and np.allclose(theirs_bars.get_segments()[0][:, 0], [0.9, 1.1])
+    assert (
+        ours.get_xdata()[0] == 2
+        and np.isnan(ours.get_xdata()[1])
+        and theirs.get_xdata().tolist() == [1, 3]
+    )
+    assert np.allclose(ours_bars.get_segments()[0][:, 0], [1.5, 3]) and np.allclose(
+        theirs_bars.get_segments()[0][:, 0], [0.9, 1.1]
+    )
     assert [label.get_text() for label in ax.get_yticklabels()] == ["bed", "door"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1] and ours.get_ydata()[0] < theirs.get_ydata()[0] < 0.5
     assert ours.get_marker() != theirs.get_marker() and ours.get_color() != theirs.get_color()
@@ -269,11 +306,18 @@ def test_dots_stand_at_their_values_under_each_other():
 
 DRAWINGS = {
     "grid": (figures.grid, some_images(5)),
-    "labelled grid": (lambda images, labels: figures.grid(images, labels=labels), some_images(2), ["a", "b"]),
+    "labelled grid": (
+        lambda images, labels: figures.grid(images, labels=labels),
+        some_images(2),
+        ["a", "b"],
+    ),
     "training_curves": (figures.training_curves, some_log(60)),
     "training_view": (figures.training_view, some_log(60), some_images(9)),
     "film": (figures.film, some_frames(), [0, 10, 20]),
-    "runs": (figures.runs, {"one": (some_log(60), some_images(5)), "two": (some_log(9), some_images(5))}),
+    "runs": (
+        figures.runs,
+        {"one": (some_log(60), some_images(5)), "two": (some_log(9), some_images(5))},
+    ),
 }
 
 

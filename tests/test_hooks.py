@@ -41,21 +41,31 @@ def by_hand(network, inputs):
 
 
 def hooks_left(network):
-    return sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in network.modules())
+    return sum(
+        len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in network.modules()
+    )
 
 
 def test_retain_reads_each_stage_before_and_after_its_activation(generator, discriminator, z):
     images = generator(z)
-    for network, inputs, first in ((generator, z, z[:, :, None, None]), (discriminator, images, images)):
+    for network, inputs, first in (
+        (generator, z, z[:, :, None, None]),
+        (discriminator, images, images),
+    ):
         expected = by_hand(network, first)
         stages = [stage for stage, layers in network.stages.items() if len(layers) > 1]
-        with retain(network, *stages) as after, retain(network, *stages, before_relu=True) as before:
+        with (
+            retain(network, *stages) as after,
+            retain(network, *stages, before_relu=True) as before,
+        ):
             network(inputs)
         assert list(after) == list(before) == stages
         for stage in stages:
             assert torch.equal(after[stage], expected[stage][-1])
             assert torch.equal(before[stage], expected[stage][-2])
-    assert before["8x8"].min() < after["8x8"].min() < 0, "a leaky rectifier shrinks what is below zero"
+    assert before["8x8"].min() < after["8x8"].min() < 0, (
+        "a leaky rectifier shrinks what is below zero"
+    )
 
 
 def test_gradients_flow_to_what_is_retained(discriminator, generator, z):
@@ -81,10 +91,14 @@ def test_ablating_sets_the_units_and_no_other(generator, z, stage, before_relu, 
     clean = activations_of(generator, stage, z, before_relu)
     expected = clean.clone()
     if value == "mean":
-        expected[:, units] = clean[:, units].mean((0, 2, 3))[:, None, None].expand_as(expected[:, units])
+        expected[:, units] = (
+            clean[:, units].mean((0, 2, 3))[:, None, None].expand_as(expected[:, units])
+        )
     else:
         value = torch.tensor([0.5, -2.0]) if value == "each" else value
-        expected[:, units] = torch.as_tensor(value).float().expand(2)[:, None, None].expand_as(expected[:, units])
+        expected[:, units] = (
+            torch.as_tensor(value).float().expand(2)[:, None, None].expand_as(expected[:, units])
+        )
     with ablate(generator, stage, units, value, before_relu=before_relu):
         assert torch.equal(activations_of(generator, stage, z, before_relu), expected)
         if before_relu:
@@ -136,7 +150,12 @@ def test_edits_nest_and_none_leaves_a_trace(generator, z):
         with ablate(generator, "8x8", [1]), ablate(generator, "32x32", [0]):
             assert not torch.equal(generator(z), one)
         assert torch.equal(generator(z), one)
-    with pytest.raises(KeyError), ablate(generator, "8x8", [0]), retain(generator, "4x4"), batch_statistics(generator):
+    with (
+        pytest.raises(KeyError),
+        ablate(generator, "8x8", [0]),
+        retain(generator, "4x4"),
+        batch_statistics(generator),
+    ):
         generator(z)
         raise KeyError("an error inside")
     assert hooks_left(generator) == 0
@@ -169,7 +188,11 @@ def test_batch_statistics_are_those_of_training_mode(generator, z):
         assert not torch.allclose(generator(z[:3]), images[:3], atol=1e-4), "they hang on the batch"
     assert all(torch.equal(value, state[name]) for name, value in generator.state_dict().items())
     assert not any(layer.training for layer in generator.modules())
-    assert all(layer.track_running_stats for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d))
+    assert all(
+        layer.track_running_stats
+        for layer in generator.modules()
+        if isinstance(layer, nn.BatchNorm2d)
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,5 +214,8 @@ def test_what_does_not_fit_is_refused_in_one_line(generator, arguments, message)
 
 
 def test_nothing_is_before_an_activation_that_is_not_there(discriminator):
-    with pytest.raises(ValueError, match="1x1 has no activation"), retain(discriminator, "1x1", before_relu=True):
+    with (
+        pytest.raises(ValueError, match="1x1 has no activation"),
+        retain(discriminator, "1x1", before_relu=True),
+    ):
         pass

@@ -35,7 +35,9 @@ def arrows(package):
             if isinstance(node, ast.Import):
                 asked |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{name}: imports name the package, so that they can be looked for"
+                assert node.level == 0, (
+                    f"{name}: imports name the package, so that they can be looked for"
+                )
                 asked |= {f"{node.module}.{alias.name}" for alias in node.names}
         ours = (each.partition(".")[2] for each in asked if each.partition(".")[0] == package.name)
         # what is imported from a module is a module, or a name in the module before it
@@ -51,7 +53,12 @@ def wing(name):
 def wrong_arrows(found):
     """Arrows that point up, or from a chapter to another one, as "importer -> imported"."""
     floor = {name: i for i, names in enumerate(FLOORS) for name in names}
-    pairs = [(one, other) for one, others in found.items() for other in others if wing(one) != wing(other)]
+    pairs = [
+        (one, other)
+        for one, others in found.items()
+        for other in others
+        if wing(one) != wing(other)
+    ]
     up = {pair for pair in pairs if floor[wing(pair[0])] < floor[wing(pair[1])]}
     across = {pair for pair in pairs if {wing(name) for name in pair} <= CHAPTERS}
     return sorted(f"{one} -> {other}" for one, other in up | across)
@@ -93,7 +100,9 @@ def test_a_wrong_arrow_is_seen_wherever_it_hides(tmp_path):
         TopologicalSorter(found).prepare()
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_functions_are_short(path):
     functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                  if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]  # fmt: skip
@@ -102,20 +111,30 @@ def test_functions_are_short(path):
 
 
 def test_the_readmes_tree_is_there_and_whole():
-    (tree,) = re.findall(r"```\n(dcgan_book/\n.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tree,) = re.findall(
+        r"```\n(dcgan_book/\n.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     drawn = set()
     for line in tree.splitlines()[1:]:
         inside, *_ = re.findall(r"^  (\w+/)", line) or [""]
         drawn |= {inside} | {inside + name for name in re.findall(r"\w+\.\w+", line)}
     drawn -= {""}
     assert [name for name in sorted(drawn) if not (PACKAGE / name).exists()] == []
-    entries = {path.name + "/" * path.is_dir() for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    entries = {
+        path.name + "/" * path.is_dir() for path in PACKAGE.iterdir() if path.name != "__pycache__"
+    }
     assert entries - {"__init__.py"} <= drawn
 
 
 def test_what_is_called_slow_is_there(pytestconfig):
-    (plugin,) = [each for each in pytestconfig.pluginmanager.get_plugins() if hasattr(each, "SLOW_FIXTURES")]
+    (plugin,) = [
+        each for each in pytestconfig.pluginmanager.get_plugins() if hasattr(each, "SLOW_FIXTURES")
+    ]
     files = list((ROOT / "tests").rglob("*.py"))
-    defined = {name for path in files for name in re.findall(r"def (\w+)\(", path.read_text(encoding="utf-8"))}
+    defined = {
+        name
+        for path in files
+        for name in re.findall(r"def (\w+)\(", path.read_text(encoding="utf-8"))
+    }
     assert plugin.SLOW | plugin.SLOW_FIXTURES <= defined
     assert plugin.SLOW_FILES <= {path.name for path in files}

@@ -21,7 +21,9 @@ def test_the_first_of_many_z_are_those_of_a_smaller_draw(prior, z_dim):
 
 
 def test_priors():
-    uniform, normal = (draw_z(1000, 100, prior, torch.Generator().manual_seed(0)) for prior in PRIORS)
+    uniform, normal = (
+        draw_z(1000, 100, prior, torch.Generator().manual_seed(0)) for prior in PRIORS
+    )
     assert -1 <= uniform.min() < -0.999 and 0.999 < uniform.max() < 1
     for z, spread in ((uniform, 3**-0.5), (normal, 1)):
         assert abs(z.mean()) < 0.01 and abs(z.std() - spread) < 0.01
@@ -51,7 +53,9 @@ def test_recalibrated_statistics_are_those_of_the_z():
     for layer in generator.modules():
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.momentum == 0.1
-            layer.register_forward_pre_hook(lambda layer, given: inputs.setdefault(layer, []).append(given[0]))
+            layer.register_forward_pre_hook(
+                lambda layer, given: inputs.setdefault(layer, []).append(given[0])
+            )
     random = stream(3, "recalibration")
     twin = copy.deepcopy(generator).train()  # the hooks are copied with it
     with torch.no_grad():

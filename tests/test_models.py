@@ -25,7 +25,9 @@ def tutorial_generator(z_dim, width, channels, times=(8, 4, 2, 1)):
             nn.ReLU(),
         ]
         before = after
-    return nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
+    return nn.Sequential(
+        *layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh()
+    )
 
 
 def tutorial_discriminator(width, channels):
@@ -56,8 +58,20 @@ def test_parameter_counts():
 def test_width_128_is_the_papers_network():
     with torch.device("meta"):
         generator, discriminator = Generator(width=128), Discriminator(width=128)
-    assert [stage[0].out_channels for stage in generator.stages.values()] == [1024, 512, 256, 128, 3]
-    assert [stage[0].out_channels for stage in discriminator.stages.values()] == [128, 256, 512, 1024, 1]
+    assert [stage[0].out_channels for stage in generator.stages.values()] == [
+        1024,
+        512,
+        256,
+        128,
+        3,
+    ]
+    assert [stage[0].out_channels for stage in discriminator.stages.values()] == [
+        128,
+        256,
+        512,
+        1024,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -78,7 +92,8 @@ def test_every_stage_has_the_resolution_it_is_named_by(kernel_size, size):
     hidden = [f"{4 * 2**i}x{4 * 2**i}" for i in range(SIZES[size])]
     assert list(generator.stages) == [*hidden, f"{size}x{size}"]
     assert list(discriminator.stages) == [*hidden[::-1], "1x1"]
-    maps = [4 * 2**i for i in range(SIZES[size])]  # a stage towards z has twice as many, as in the paper
+    # a stage towards z has twice as many, as in the paper
+    maps = [4 * 2**i for i in range(SIZES[size])]
     assert [stage[0].out_channels for stage in generator.stages.values()] == [*maps[::-1], 1]
     assert [stage[0].out_channels for stage in discriminator.stages.values()] == [*maps, 1]
 
@@ -129,7 +144,9 @@ def test_initialise_draws_what_the_paper_says():
             assert abs(layer.weight.mean() - 1) < 0.01 and abs(layer.weight.std() - 0.02) < 0.01
             assert layer.bias.abs().max() == 0
     again = initialise(Generator(64), torch.Generator().manual_seed(1))
-    assert all(torch.equal(a, b) for a, b in zip(generator.parameters(), again.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(generator.parameters(), again.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +175,9 @@ def test_a_tutorial_generator_gives_the_same_images(wrap):
 @pytest.mark.parametrize("times, size", [((4, 2, 1), 32), ((16, 8, 4, 2, 1), 128)])
 def test_a_tutorial_generator_of_another_size_too(times, size):
     theirs = tutorial_generator(10, 4, 3, times).eval()
-    ours = Generator.from_state_dict({f"main.{name}": value for name, value in theirs.state_dict().items()})
+    ours = Generator.from_state_dict(
+        {f"main.{name}": value for name, value in theirs.state_dict().items()}
+    )
     z = torch.randn(3, 10)
     assert ours.size == size and torch.equal(ours.eval()(z), theirs(z[:, :, None, None]))
 
@@ -166,7 +185,9 @@ def test_a_tutorial_generator_of_another_size_too(times, size):
 def test_a_tutorial_discriminator_gives_the_same_probabilities():
     theirs = used(tutorial_discriminator(4, 3), torch.randn(8, 3, 64, 64))
     images = torch.randn(3, 3, 64, 64)
-    ours = Discriminator.from_state_dict({f"main.{k}": v for k, v in theirs.state_dict().items()}).eval()
+    ours = Discriminator.from_state_dict(
+        {f"main.{k}": v for k, v in theirs.state_dict().items()}
+    ).eval()
     assert torch.equal(ours(images).sigmoid(), theirs(images).flatten())
 
 

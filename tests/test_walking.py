@@ -34,7 +34,9 @@ def test_a_walk_has_the_bits_of_its_ends_and_runs_the_same_backwards(walk, prior
     assert points.shape == (10, steps, 100)
     assert torch.equal(points[:, 0], start) and torch.equal(points[:, -1], end)
     assert torch.allclose(points, walk(end, start, steps).flip(1), atol=1e-6)
-    assert torch.equal(points[3], walk(start[3], end[3], steps)), "one walk at a time gives the same"
+    assert torch.equal(points[3], walk(start[3], end[3], steps)), (
+        "one walk at a time gives the same"
+    )
 
 
 def test_a_line_is_straight_and_even():
@@ -53,7 +55,9 @@ def test_an_arc_is_the_textbooks_slerp_between_latents_of_one_norm():
 
 def test_an_arc_turns_evenly_while_its_norm_grows_evenly():
     points = walking.arc(latents(1)[0], 3 * latents(1, seed=1)[0], 21).double()
-    assert torch.allclose(norms(points).diff(), (norms(points[-1]) - norms(points[0])) / 20, atol=1e-5)
+    assert torch.allclose(
+        norms(points).diff(), (norms(points[-1]) - norms(points[0])) / 20, atol=1e-5
+    )
     cosine = (normalize(points[1:], dim=1) * normalize(points[:-1], dim=1)).sum(1)
     assert cosine.max() - cosine.min() < 1e-6 and cosine.max() < 0.9999
 
@@ -66,7 +70,9 @@ def test_arcs_between_nearly_parallel_and_nearly_opposite_latents(sign, nearness
     points = walking.arc(start, end, 21)
     assert points.isfinite().all()
     lengths = norms(points)
-    assert torch.allclose(lengths, torch.lerp(lengths[0], lengths[-1], torch.linspace(0, 1, 21).double()))
+    assert torch.allclose(
+        lengths, torch.lerp(lengths[0], lengths[-1], torch.linspace(0, 1, 21).double())
+    )
     angles = (normalize(points[1:], dim=1) - normalize(points[:-1], dim=1)).norm(dim=1)
     turned = 0 if sign == 1 else torch.pi / 20
     assert (angles - turned).abs().max() < 0.02 + nearness, "no step jumps"
@@ -78,7 +84,9 @@ def test_arcs_between_nearly_parallel_and_nearly_opposite_latents(sign, nearness
 def test_an_arc_between_opposite_axes_between_equals_and_from_nothing():
     axis = torch.tensor([0.0, 2, 0])  # here rounding leaves no direction to turn in
     points = walking.arc(axis, -axis, 5)
-    assert torch.allclose(norms(points), torch.tensor(2.0)) and torch.equal(points, walking.arc(axis, -axis, 5))
+    assert torch.allclose(norms(points), torch.tensor(2.0)) and torch.equal(
+        points, walking.arc(axis, -axis, 5)
+    )
     assert torch.allclose(points @ axis, 4 * torch.linspace(0, torch.pi, 5).cos(), atol=1e-6)
     assert torch.equal(walking.arc(torch.ones(3), torch.ones(3), 3), torch.ones(3, 3))
     with pytest.raises(ValueError, match="norm 0"):
@@ -94,7 +102,9 @@ def test_a_chain_passes_through_its_points(between):
     assert torch.equal(walk[::10], points)
     assert torch.equal(walk[20:31], between(points[2], points[3], 11))
     several = walking.chain(torch.stack([points, points.flip(0)]), 10, between)
-    assert torch.equal(several[0], walk) and torch.equal(several[1], walking.chain(points.flip(0), 10, between))
+    assert torch.equal(several[0], walk) and torch.equal(
+        several[1], walking.chain(points.flip(0), 10, between)
+    )
 
 
 def test_a_closed_chain_runs_on_without_a_doubled_frame():
@@ -147,7 +157,9 @@ def test_a_walk_without_two_ends_is_refused(walk):
 )
 def test_norms_worth_knowing(prior, single, of_three, middle, sum_of_means, sum_of_singles):
     """Lines leave the prior half way, arcs do not; and averaging shrinks what arithmetic stretches."""
-    a, b, c = draw_z(30_000, prior=prior, generator=torch.Generator().manual_seed(5)).view(3, 10_000, 100)
+    a, b, c = draw_z(30_000, prior=prior, generator=torch.Generator().manual_seed(5)).view(
+        3, 10_000, 100
+    )
 
     def typical(z):
         return norms(z).mean().item()
@@ -166,7 +178,9 @@ def test_norms_worth_knowing(prior, single, of_three, middle, sum_of_means, sum_
 @pytest.fixture(scope="module")
 def generator():
     """A small one that is far from linear, in double precision."""
-    generator = recalibrate(initialise(Generator(width=4, z_dim=10), stream(0, "weights")), count=256).double()
+    generator = recalibrate(
+        initialise(Generator(width=4, z_dim=10), stream(0, "weights")), count=256
+    ).double()
     with torch.no_grad():
         generator.stages["64x64"][0].weight.mul_(20)
     return generator
@@ -189,13 +203,17 @@ def test_top_directions_are_those_of_a_known_map():
     left, _ = torch.linalg.qr(torch.randn(48, 5, generator=random))
     right, _ = torch.linalg.qr(torch.randn(5, 5, generator=random))
     matrix = left * torch.tensor([9.0, 5, 3, 2, 1]) @ right.T
-    found = walking.top_directions(lambda z: (z @ matrix.T).unflatten(1, (3, 4, 4)), torch.zeros(5), k=3)
+    found = walking.top_directions(
+        lambda z: (z @ matrix.T).unflatten(1, (3, 4, 4)), torch.zeros(5), k=3
+    )
     assert torch.allclose(found.gains, torch.tensor([9.0, 5, 3]), atol=1e-4)
     overlap = (found.directions @ right[:, :3]).abs()
     assert torch.allclose(overlap, torch.eye(3), atol=1e-5)
     assert found.changes.shape == (3, 3, 4, 4)
     change = found.directions @ matrix.T
-    assert torch.allclose(change, found.gains[:, None] * found.changes.flatten(1), atol=1e-4), "signs go together"
+    assert torch.allclose(change, found.gains[:, None] * found.changes.flatten(1), atol=1e-4), (
+        "signs go together"
+    )
 
 
 def test_no_direction_changes_the_image_more_than_the_first(generator):

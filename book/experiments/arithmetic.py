@@ -55,7 +55,12 @@ KEPT_ROOMS = ("bed", "window", "night", "tv", "door")
 NUMBERS = range(1, 11)  # of exemplars
 WHAT = ("success", "arrived", "stayed", "whole")
 PARTS = ("number", "turn", "rooms")
-WEIGHTS = ("rooms/generator", "instruments/instrument", "faces/generator", "instruments-faces/instrument")
+WEIGHTS = (
+    "rooms/generator",
+    "instruments/instrument",
+    "faces/generator",
+    "instruments-faces/instrument",
+)
 AHEAD, SIDEWAYS = (-8.0, 8.0), 25.0  # degrees
 LENGTHS = torch.linspace(-8, 8, 9)  # of steps along a direction, in z
 
@@ -66,7 +71,9 @@ class World:
     def __init__(self, generator, prior, instrument, whole):
         self.generator, self.prior, self.whole = generator, prior, whole
         self.instrument = measure.load(instrument)
-        self.latents = draw_z(POOL, self.generator.z_dim, self.prior, stream(0, "pool of chapter 5"))
+        self.latents = draw_z(
+            POOL, self.generator.z_dim, self.prior, stream(0, "pool of chapter 5")
+        )
         self.images = self.draw(self.latents)
         self.reading = self.instrument.read(self.images)
 
@@ -126,7 +133,10 @@ def by_number(world, sets):
     results, effects = {}, {}
     for name, (*concepts, target) in FACES.items():
         # ten by lot, of which the first n are taken: so n alone tells two rows of the table apart
-        tens, outcomes = [world.exemplars(facts, 10, sets, f"{name} {i}") for i, facts in enumerate(concepts)], {}
+        tens, outcomes = (
+            [world.exemplars(facts, 10, sets, f"{name} {i}") for i, facts in enumerate(concepts)],
+            {},
+        )
         norms = arithmetic.NORMS[: 3 if world.prior == "uniform" else 2]
         for n, norm in [(n, norm) for n in NUMBERS for norm in norms] + [(3, "stretched")]:
             a, b, c = (ten[:, :n] for ten in tens)
@@ -136,9 +146,15 @@ def by_number(world, sets):
             found = outcomes[n, norm] = arithmetic.outcome(world.read(z), before, target)
             length = z.norm(dim=1).mean().item()
             results[f"{name}, {n}, {norm}"] = rates(found) | {"length": measure.rounded(length)}
-        for change, end in {"shorter": (1, "matched"), "averaged": (3, "stretched"), "both": (3, "matched")}.items():
+        for change, end in {
+            "shorter": (1, "matched"),
+            "averaged": (3, "stretched"),
+            "both": (3, "matched"),
+        }.items():
             effects[f"{name}, {change}"] = {
-                what: measure.numbers(measure.paired(getattr(outcomes[1, "free"], what), getattr(outcomes[end], what)))
+                what: measure.numbers(
+                    measure.paired(getattr(outcomes[1, "free"], what), getattr(outcomes[end], what))
+                )
                 for what in WHAT
             }
     return results | {"effects": effects}
@@ -147,12 +163,16 @@ def by_number(world, sets):
 def of_their_own(world, sets):
     """Glasses added to women from women, the norm left free, for one, three and ten exemplars."""
     *concepts, target = OWN
-    tens = [world.exemplars(facts, 10, sets, f"own glasses {i}") for i, facts in enumerate(concepts)]
+    tens = [
+        world.exemplars(facts, 10, sets, f"own glasses {i}") for i, facts in enumerate(concepts)
+    ]
     found = {}
     for n in (1, 3, 10):
         a, b, c = (ten[:, :n] for ten in tens)
         before = world.read(arithmetic.concept(c))
-        found[str(n)] = rates(arithmetic.outcome(world.read(arithmetic.combine(a, b, c)), before, target))
+        found[str(n)] = rates(
+            arithmetic.outcome(world.read(arithmetic.combine(a, b, c)), before, target)
+        )
     return found
 
 
@@ -163,7 +183,10 @@ def described(world):
              "man": torch.as_tensor(read.factors["presentation"] == "man")}  # fmt: skip
     spreads = {name: measure.rounded(read.factors[name].std().item()) for name in ("yaw", "smile")}
     away = measure.frechet(read.features[:1000], world.instrument.features(drawn[:1000]))
-    return {name: rate(values) for name, values in kinds.items()} | {"spread": spreads, "frechet": measure.rounded(away)}
+    return {name: rate(values) for name, values in kinds.items()} | {
+        "spread": spreads,
+        "frechet": measure.rounded(away),
+    }
 
 
 def along(world, directions, heads):
@@ -177,7 +200,10 @@ def along(world, directions, heads):
     for direction in directions:
         reading = world.read(walking.along(heads, direction, LENGTHS))
         shape = (len(heads), len(LENGTHS))
-        yaw, whole = reading.factors["yaw"].double().view(shape), reading.presence["face"].view(shape)
+        yaw, whole = (
+            reading.factors["yaw"].double().view(shape),
+            reading.presence["face"].view(shape),
+        )
         x = LENGTHS.double().expand(shape)
         centre = lambda v: torch.where(whole, v - (v * whole).sum(1, True) / whole.sum(1, True), 0)  # noqa: B023, E731
         cx, cy = centre(x), centre(yaw)
@@ -218,18 +244,28 @@ def turns(world, repeats, count=20):
         directions[f"{n} and {n}"] = unit(arithmetic.turn(left, right))
     ridge = arithmetic.regress(world.latents, world.reading.factors["yaw"])
     directions["ridge"] = unit(ridge.direction)[None]
-    directions["random"] = unit(torch.randn(repeats, world.latents.shape[1], generator=stream(0, "random turns")))
-    results = {"lengths": LENGTHS.tolist(), "ridge_r2_on_z": measure.rounded(ridge.r2), "faces": count}
+    directions["random"] = unit(
+        torch.randn(repeats, world.latents.shape[1], generator=stream(0, "random turns"))
+    )
+    results = {
+        "lengths": LENGTHS.tolist(),
+        "ridge_r2_on_z": measure.rounded(ridge.r2),
+        "faces": count,
+    }
     for name, some in directions.items():
         rows = along(world, some, heads)
-        if name == "random":  # has no side: each counts as the one of its two ways that turns to the right
+        # has no side: each counts as the one of its two ways that turns to the right
+        if name == "random":
             rows = [row if row["slope"] > 0 else reverse(row) for row in rows]
         numbers = {key: measure.numbers(measure.bootstrap([row[key] for row in rows]))
                    for key in ("slope", "r2", "low", "high", "kept")}  # fmt: skip
         numbers |= {key: [measure.rounded(sum(row[key][i] for row in rows) / len(rows)) for i in range(len(LENGTHS))]
                     for key in ("yaw", "faces")}  # fmt: skip
         cosine = (some @ directions["ridge"][0]).mean().item()
-        results[name] = numbers | {"vectors": len(rows), "cosine_with_ridge": measure.rounded(cosine)}
+        results[name] = numbers | {
+            "vectors": len(rows),
+            "cosine_with_ridge": measure.rounded(cosine),
+        }
     return results
 
 
@@ -255,15 +291,23 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sets", type=int, default=300, help="sums of a kind (default: 300)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
-    parser.add_argument("--faces", default="faces", help="the generator of faces: its name, or a run's folder")
-    parser.add_argument("--instrument", default="faces", help="the instrument for faces: its name or folder")
+    parser.add_argument(
+        "--faces", default="faces", help="the generator of faces: its name, or a run's folder"
+    )
+    parser.add_argument(
+        "--instrument", default="faces", help="the instrument for faces: its name or folder"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     refuse_own_weights()
     books = (options.faces, options.instrument) == ("faces", "faces")
     if not books and options.out == OUT:
         parser.error("with another generator or instrument name another file to write: --out FILE")
-    stored = experiments.load(options.out) if options.out.exists() and set(options.parts) < set(PARTS) else {}
+    stored = (
+        experiments.load(options.out)
+        if options.out.exists() and set(options.parts) < set(PARTS)
+        else {}
+    )
     stored = stored | {"sets": options.sets, "pool": POOL}
     if "number" in options.parts:
         uniform = shipped(options.faces, options.instrument, "face")
@@ -276,7 +320,9 @@ def main(arguments=None):
         stored["number"] = {name: by_number(world, options.sets) for name, world in worlds.items()}
         stored["own"] = {name: of_their_own(world, options.sets) for name, world in worlds.items()}
     if "turn" in options.parts:
-        stored["turn"] = turns(shipped(options.faces, options.instrument, "face"), max(2, options.sets // 15))
+        stored["turn"] = turns(
+            shipped(options.faces, options.instrument, "face"), max(2, options.sets // 15)
+        )
     if "rooms" in options.parts:
         stored["rooms"] = in_rooms(shipped("rooms", "rooms", "bed"), options.sets)
     store(options.out, stored, __file__, *(WEIGHTS if books else WEIGHTS[:2]), indent=1)

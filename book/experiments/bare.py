@@ -24,7 +24,14 @@ def main():
     instrument = measure.load()
     card = pretrained.load("rooms").card
     if not RUN.exists():
-        training.main([f"--steps={STEPS}", f"--batch={card['batch']}", f"--width={card['width']}", f"--out={RUN}"])
+        training.main(
+            [
+                f"--steps={STEPS}",
+                f"--batch={card['batch']}",
+                f"--width={card['width']}",
+                f"--out={RUN}",
+            ]
+        )
     young.trained(STEPS)
     real = instrument.features(rooms.dataset(2 * SAMPLES, measure.HELD_OUT).images[SAMPLES:])
     found = {"steps": STEPS, "samples": SAMPLES}
@@ -32,7 +39,10 @@ def main():
         reading = instrument.read(measure.sample(pretrained.load(folder).generator, SAMPLES))
         found[name] = {
             "frechet": measure.numbers(measure.frechet_interval(reading.features, real)),
-            "objects": {what: measure.numbers(rate) for what, rate in measure.rates(reading.presence).items()},
+            "objects": {
+                what: measure.numbers(rate)
+                for what, rate in measure.rates(reading.presence).items()
+            },
         }
     store(HERE / "bare.json", found, __file__, "instruments/instrument", indent=1)
 

@@ -30,7 +30,10 @@ WAYS = ("sum", "pixels", "C itself", "random direction")
 def kinds():
     """What each tile is, a list of pairs (sum, way), in the order of the sheet."""
     all_kinds = [(name, way) for name in SUMS for way in WAYS for _ in range(EACH)]
-    return [all_kinds[i] for i in torch.randperm(len(all_kinds), generator=stream(0, "blind order")).tolist()]
+    return [
+        all_kinds[i]
+        for i in torch.randperm(len(all_kinds), generator=stream(0, "blind order")).tolist()
+    ]
 
 
 @torch.no_grad()
@@ -39,7 +42,11 @@ def tiles():
     generator, concepts, made = pretrained.load("digiface").generator, load(), {}
     for name, parts in SUMS.items():
         a, b, c = (
-            concepts[part][arithmetic.pick(torch.ones(len(concepts[part])), 3, EACH, stream(0, f"blind {name} {part}"))]
+            concepts[part][
+                arithmetic.pick(
+                    torch.ones(len(concepts[part])), 3, EACH, stream(0, f"blind {name} {part}")
+                )
+            ]
             for part in parts
         )
         middle, step = arithmetic.concept(c), arithmetic.concept(a) - arithmetic.concept(b)

@@ -19,7 +19,9 @@ def main():
     samples = measure.sample(pretrained.load("rooms").generator, 200, purpose="by eye")
     here = Path(__file__).parent
     Image.fromarray(figures.sheet(samples, 20)).save(here / "by-eye.png", optimize=True)
-    Image.fromarray(figures.sheet(samples[:64], 16)).save(here.parent / "static" / "rooms-samples.png", optimize=True)
+    Image.fromarray(figures.sheet(samples[:64], 16)).save(
+        here.parent / "static" / "rooms-samples.png", optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def main():
     seeds, boxes = forgetting.load_boxes(HERE / "window-boxes.json")
     masks = forgetting.box_masks(boxes, seeds)
     maps = activations_of(generator, STAGE, forgetting.latents(seeds))
-    cells = forgetting.examples(maps, forgetting.coverage(masks, STAGE), generator=stream(0, "cells"))
+    cells = forgetting.examples(
+        maps, forgetting.coverage(masks, STAGE), generator=stream(0, "cells")
+    )
     edits = {
         "none": (30, []),
         "weight > 0, C = 1": (20, forgetting.fit(cells).chosen),
@@ -38,16 +40,22 @@ def main():
     order = torch.randperm(len(names), generator=stream(1, "by eye")).tolist()
     images = []
     with torch.no_grad():
-        for z, i in zip(draw_z(len(names), generator=stream(2, "by eye")).split(1), order, strict=True):
+        for z, i in zip(
+            draw_z(len(names), generator=stream(2, "by eye")).split(1), order, strict=True
+        ):
             with ablate(generator, STAGE, edits[names[i]][1]):
                 images.append(generator(z))
-    Image.fromarray(figures.sheet(torch.cat(images), 20)).save(HERE / "by-eye-ablated.png", optimize=True)
+    Image.fromarray(figures.sheet(torch.cat(images), 20)).save(
+        HERE / "by-eye-ablated.png", optimize=True
+    )
     path = HERE / "by-eye-ablated.json"
     try:
         labelled = experiments.load(path)["window"]
     except (FileNotFoundError, experiments.StaleError):  # nobody has looked at this sheet
         labelled = []
-    store(path, {"window": labelled, "edits": [names[i] for i in order]}, __file__, "rooms/generator")
+    store(
+        path, {"window": labelled, "edits": [names[i] for i in order]}, __file__, "rooms/generator"
+    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ class Watched(NotebookClient):
         family = [kernel, *kernel.children(recursive=True)]
         held = [process.memory_full_info() for process in family]
         self.resident.append(sum(memory.rss for memory in held) / 1e6)
-        self.own.append(sum(memory.uss for memory in held) / 1e6)  # what no other kernel can share, such as libraries
+        # what no other kernel can share, such as libraries
+        self.own.append(sum(memory.uss for memory in held) / 1e6)
         worked = kernel.cpu_times()  # of children too, once they have ended
         cpu = worked.user + worked.system + worked.children_user + worked.children_system
         self.last = round(time.monotonic() - self.began, 1), round(cpu, 1)
@@ -52,7 +53,9 @@ class Watched(NotebookClient):
 def run(path):
     """Runs one notebook. Returns its times in seconds and its memory in megabytes."""
     notebook = nbformat.read(path, as_version=4)
-    return Watched(notebook, timeout=1800, resources={"metadata": {"path": str(path.parent)}}).watch()
+    return Watched(
+        notebook, timeout=1800, resources={"metadata": {"path": str(path.parent)}}
+    ).watch()
 
 
 def main(wanted):
@@ -63,7 +66,12 @@ def main(wanted):
         if not wanted or path.stem in wanted:
             known[path.stem] = run(path)
             machine = f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-            store(RESULT, {"machine": machine, "chapters": dict(sorted(known.items()))}, __file__, indent=1)
+            store(
+                RESULT,
+                {"machine": machine, "chapters": dict(sorted(known.items()))},
+                __file__,
+                indent=1,
+            )
 
 
 if __name__ == "__main__":

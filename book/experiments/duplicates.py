@@ -39,7 +39,9 @@ def copy_of(image, kind, random):
     picture = Image.fromarray(image)
     if kind == "shift":  # by 1 to 3 pixels, the border repeated
         dx, dy = random.choice([(x, y) for x in range(-3, 4) for y in range(-3, 4) if x or y])
-        return np.pad(image, ((3, 3), (3, 3), (0, 0)), mode="edge")[3 + dy : 67 + dy, 3 + dx : 67 + dx]
+        return np.pad(image, ((3, 3), (3, 3), (0, 0)), mode="edge")[
+            3 + dy : 67 + dy, 3 + dx : 67 + dx
+        ]
     if kind == "jpeg":
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=int(random.integers(30, 81)))
@@ -47,7 +49,11 @@ def copy_of(image, kind, random):
     if kind == "brightness":  # by up to 20 %
         return np.clip(image * random.uniform(0.8, 1.2) + 0.5, 0, 255).astype(np.uint8)
     left, top, right, bottom = random.integers((1, 0, 0, 0), 4)  # up to 3 pixels off each side
-    return np.asarray(picture.crop((left, top, 64 - right, 64 - bottom)).resize((64, 64), Image.Resampling.LANCZOS))
+    return np.asarray(
+        picture.crop((left, top, 64 - right, 64 - bottom)).resize(
+            (64, 64), Image.Resampling.LANCZOS
+        )
+    )
 
 
 def planted(seed):
@@ -55,8 +61,12 @@ def planted(seed):
     random = np.random.default_rng(seed)
     images = np.asarray(rooms.dataset(N, seed=seed).images)
     originals = random.choice(N, int(N * SHARE), replace=False)
-    copies = [copy_of(images[original], KINDS[i % 4], random) for i, original in enumerate(originals)]
-    return np.concatenate([images, copies]), np.stack([originals, N + np.arange(len(copies))], axis=1)
+    copies = [
+        copy_of(images[original], KINDS[i % 4], random) for i, original in enumerate(originals)
+    ]
+    return np.concatenate([images, copies]), np.stack(
+        [originals, N + np.arange(len(copies))], axis=1
+    )
 
 
 def codes(images):
@@ -75,11 +85,7 @@ def perceptual(side):
     return bits
 
 
-METHODS = {
-    "codes": codes,
-    "phash 64": perceptual(8),
-    "phash 256": perceptual(16),
-}
+METHODS = {"codes": codes, "phash 64": perceptual(8), "phash 256": perceptual(16)}
 
 
 def distances(bits, pairs):
@@ -89,13 +95,19 @@ def distances(bits, pairs):
     planted = {tuple(pair) for pair in pairs.tolist()}
     at, strangers = np.zeros(FARTHEST + 1, int), []
     for start in range(0, len(signs), 1000):
-        alike = signs[start : start + 1000] @ signs[start:].T  # bits that agree minus bits that differ
+        # bits that agree minus bits that differ
+        alike = signs[start : start + 1000] @ signs[start:].T
         i, j = torch.nonzero(alike >= bits.shape[1] - 2 * FARTHEST, as_tuple=True)
         i, j = i[i < j], j[i < j]  # each pair once
         differing = ((bits.shape[1] - alike[i, j]) / 2).round().int()
         at += np.bincount(differing.numpy(), minlength=FARTHEST + 1)
         near = differing.argsort()[:300]
-        found = zip(differing[near].tolist(), (start + i[near]).tolist(), (start + j[near]).tolist(), strict=True)
+        found = zip(
+            differing[near].tolist(),
+            (start + i[near]).tolist(),
+            (start + j[near]).tolist(),
+            strict=True,
+        )
         strangers += [pair for pair in found if pair[1:] not in planted]
     of_copies = (bits[pairs[:, 0]] != bits[pairs[:, 1]]).sum(1)
     return at, of_copies, sorted(strangers)
@@ -114,7 +126,11 @@ def judged(method, sets):
     images, pairs = sets["judge"]
     bits, seconds = METHODS[method](images)
     at, of_copies, strangers = distances(bits, pairs)
-    result = {"bits": bits.shape[1], "radius": radius, "seconds_per_100000": round(seconds / len(images) * 1e5, 1)}
+    result = {
+        "bits": bits.shape[1],
+        "radius": radius,
+        "seconds_per_100000": round(seconds / len(images) * 1e5, 1),
+    }
     within = radius if radius is not None else 0
     found, right = int(at[: within + 1].sum()), of_copies <= within
     result |= {
@@ -138,7 +154,10 @@ def scale(images):
     tracemalloc.start()
     duplicates.pairs(codes)
     peak = tracemalloc.get_traced_memory()[1]
-    return {"pairs_seconds": seconds, "megabytes_per_million": round((codes.nbytes + peak) / len(codes), 1)}
+    return {
+        "pairs_seconds": seconds,
+        "megabytes_per_million": round((codes.nbytes + peak) / len(codes), 1),
+    }
 
 
 def picture(sets, right, strangers):
@@ -153,10 +172,20 @@ def picture(sets, right, strangers):
 
 def main(names):
     here = Path(__file__)
-    known = json.loads(here.with_suffix(".json").read_text(encoding="utf-8")) if names else {"images": N, "share": SHARE}
+    known = (
+        json.loads(here.with_suffix(".json").read_text(encoding="utf-8"))
+        if names
+        else {"images": N, "share": SHARE}
+    )
     if not names:
         sets = {name: planted(seed) for name, seed in SEEDS.items()}
-        found = dict(zip(METHODS, Parallel(len(METHODS))(delayed(judged)(method, sets) for method in METHODS), strict=True))
+        found = dict(
+            zip(
+                METHODS,
+                Parallel(len(METHODS))(delayed(judged)(method, sets) for method in METHODS),
+                strict=True,
+            )
+        )
         picture(sets, *found["codes"][1]).save(here.with_suffix(".png"), optimize=True)
         known["methods"] = {method: result for method, (result, _) in found.items()}
     known["scale"] = scale(planted(SEEDS["judge"])[0])

@@ -19,7 +19,9 @@ HERE = Path(__file__).parent
 
 def latents(seeds):
     """The latents of seeds, (n, 100)."""
-    return torch.cat([draw_z(1, prior="normal", generator=torch.Generator().manual_seed(s)) for s in seeds])
+    return torch.cat(
+        [draw_z(1, prior="normal", generator=torch.Generator().manual_seed(s)) for s in seeds]
+    )
 
 
 def load():

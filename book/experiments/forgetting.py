@@ -76,7 +76,9 @@ def maps(stage):
 
 def cells(stage, activations=None):
     activations = maps(stage) if activations is None else activations
-    return forgetting.examples(activations, forgetting.coverage(masks(), stage), generator=stream(0, "cells"))
+    return forgetting.examples(
+        activations, forgetting.coverage(masks(), stage), generator=stream(0, "cells")
+    )
 
 
 @cache
@@ -102,13 +104,22 @@ class Evaluation:
 
     def card(self, stage, units, **options):
         return effects.scorecard(
-            generator(), self.z, stage, units, instrument(), discriminator=self.critic, batch=BATCH, before=self.before,
+            generator(),
+            self.z,
+            stage,
+            units,
+            instrument(),
+            discriminator=self.critic,
+            batch=BATCH,
+            before=self.before,
             **options,
         )
 
     def left(self, stage, units, **options):
         rows = self.card(stage, units, **options).summary()
-        return {name: rows[name] for name in ("left", "pixels_left", "inside", "outside")} | {"bed": rows["lost"]["bed"]}
+        return {name: rows[name] for name in ("left", "pixels_left", "inside", "outside")} | {
+            "bed": rows["lost"]["bed"]
+        }
 
 
 def orders(stage):
@@ -125,7 +136,9 @@ def orders(stage):
         "bottom": best.ranking.flip(0),
         "random": [torch.randperm(len(overlap), generator=random) for _ in range(3)],
         "matched": [forgetting.matched(overlap, activity, random) for _ in range(2)],
-        "shuffled": [forgetting.fit(forgetting.shuffled(some, random), 0.01).ranking for _ in range(2)],
+        "shuffled": [
+            forgetting.fit(forgetting.shuffled(some, random), 0.01).ranking for _ in range(2)
+        ],
     }
 
 
@@ -153,7 +166,10 @@ def penalty(stage):
     evaluation, random, rows = Evaluation(200, windows=True), stream(0, "as many"), []
     for strength, found in recipes(stage)[0].items():
         count = len(found.chosen)
-        chance = [evaluation.left(stage, torch.randperm(len(found.weights), generator=random)[:count]) for _ in range(3)]
+        chance = [
+            evaluation.left(stage, torch.randperm(len(found.weights), generator=random)[:count])
+            for _ in range(3)
+        ]
         rows.append({
             "strength": strength, "auc": found.auc, "count": count, "chosen": evaluation.left(stage, found.chosen),
             "random": chance, "quarter": evaluation.left(stage, found.ranking[: round(QUARTER * len(found.weights))]),
@@ -170,23 +186,39 @@ def draws(stage):
     for name, ranking, count in (
         ("recipe", fits[1.0].ranking, len(fits[1.0].chosen)),
         ("best AUC", best.ranking, len(best.chosen)),
-        ("quarter", torch.tensor(stored(f"direct_{stage}")).argsort(descending=True), round(QUARTER * n)),
+        (
+            "quarter",
+            torch.tensor(stored(f"direct_{stage}")).argsort(descending=True),
+            round(QUARTER * n),
+        ),
     ):
         found[name] = {
             "count": count,
             "itself": evaluation.left(stage, ranking[:count]),
-            "random": [evaluation.left(stage, torch.randperm(n, generator=random)[:count]) for _ in range(20)],
-            "matched": [evaluation.left(stage, forgetting.matched(ranking, activity, random)[:count]) for _ in range(10)],
+            "random": [
+                evaluation.left(stage, torch.randperm(n, generator=random)[:count])
+                for _ in range(20)
+            ],
+            "matched": [
+                evaluation.left(stage, forgetting.matched(ranking, activity, random)[:count])
+                for _ in range(10)
+            ],
         }
     labels = [forgetting.fit(forgetting.shuffled(some, random)) for _ in range(10)]
-    found["shuffled"] = [{"count": len(one.chosen), "auc": one.auc} | evaluation.left(stage, one.chosen) for one in labels]
+    found["shuffled"] = [
+        {"count": len(one.chosen), "auc": one.auc} | evaluation.left(stage, one.chosen)
+        for one in labels
+    ]
     return found
 
 
 def scorecard(stage, names):
     """The main rows, on 2,000 latents."""
     evaluation, (fits, best) = Evaluation(2000, "scorecard"), recipes(stage)
-    n, random = len(best.weights), torch.randperm(len(best.weights), generator=stream(0, "one draw"))
+    n, random = (
+        len(best.weights),
+        torch.randperm(len(best.weights), generator=stream(0, "one draw")),
+    )
     choices = {
         "recipe": fits[1.0].chosen, "best AUC": best.chosen, "random": random[: len(best.chosen)],
         "IoU quarter": forgetting.iou(maps(stage), masks()).topk(n // 4).indices, "random quarter": random[: n // 4],
@@ -202,7 +234,9 @@ def scorecard(stage, names):
 def scorecards(stage):
     """A stage's rows with D's opinion and the distance to real rooms."""
     evaluation = Evaluation(500, "scorecard", pretrained.load("rooms").discriminator)
-    real = instrument().features(rooms.dataset(4250, measure.HELD_OUT, progress=False).images[:2000])
+    real = instrument().features(
+        rooms.dataset(4250, measure.HELD_OUT, progress=False).images[:2000]
+    )
     fits, best = recipes(stage)
     count, n = len(best.chosen), len(best.weights)
     random = torch.randperm(n, generator=stream(0, "one draw"))
@@ -236,7 +270,9 @@ def batch_norm():
         evaluation = Evaluation(192, windows=True)
         sets = {"recipe": fits[1.0].chosen, "best AUC": best.chosen, "direct quarter": alone,
                 "random": random[: len(best.chosen)], "random quarter": random[:64]}  # fmt: skip
-        return {name: evaluation.card("8x8", units).estimates()["left"] for name, units in sets.items()}
+        return {
+            name: evaluation.card("8x8", units).estimates()["left"] for name, units in sets.items()
+        }
 
 
 def jitter(box, by, random):
@@ -244,7 +280,9 @@ def jitter(box, by, random):
     edges = torch.tensor([box.left, box.top, box.right, box.bottom])
     moved = (edges + by * torch.randn(4, generator=random)).round().int().tolist()
     left, top = (min(max(edge, 0), 62) for edge in moved[:2])
-    right, bottom = (min(max(edge, low + 2), 64) for edge, low in zip(moved[2:], (left, top), strict=True))
+    right, bottom = (
+        min(max(edge, low + 2), 64) for edge, low in zip(moved[2:], (left, top), strict=True)
+    )
     return replace(box, left=left, top=top, right=right, bottom=bottom)
 
 
@@ -275,7 +313,9 @@ def boxes():
     activations, (seeds, by_hand, shown, z) = maps(stage), boxed()
 
     def outcome(masks, maps=activations, strength=0.01):
-        some = forgetting.examples(maps, forgetting.coverage(masks, stage), generator=stream(0, "cells"))
+        some = forgetting.examples(
+            maps, forgetting.coverage(masks, stage), generator=stream(0, "cells")
+        )
         found = forgetting.fit(some, strength)
         overlap = forgetting.iou(maps, masks).topk(64).indices
         return {
@@ -294,9 +334,13 @@ def boxes():
     few["all"] = [outcome(shown)]
     noisy = {
         f"{what} {amount}": [
-            outcome(forgetting.box_masks([change(box, amount, random) for box in by_hand], seeds)) for _ in range(2)
+            outcome(forgetting.box_masks([change(box, amount, random) for box in by_hand], seeds))
+            for _ in range(2)
         ]
-        for what, change, amounts in (("edges", jitter, (2, 4, 8)), ("elsewhere", elsewhere, (0.25, 0.5, 1.0)))
+        for what, change, amounts in (
+            ("edges", jitter, (2, 4, 8)),
+            ("elsewhere", elsewhere, (0.25, 0.5, 1.0)),
+        )
         for amount in amounts
     }
     label, many = rooms.LABELS.index("window"), latents(500, "many masks")
@@ -347,8 +391,11 @@ def insertion():
                 region[row : row + 2, column : column + 2] = True
                 with ablate(generator(), stage, some, strength * typical[some], region):
                     seen = observe(z)
-                patch = seen.labels[:, 8 * row : 8 * row + 16, 8 * column : 8 * column + 16] == label
-                shares[row, column] = (patch.sum((1, 2)) >= 64).float().mean()  # a quarter of the patch, or more
+                patch = (
+                    seen.labels[:, 8 * row : 8 * row + 16, 8 * column : 8 * column + 16] == label
+                )
+                # a quarter of the patch, or more
+                shares[row, column] = (patch.sum((1, 2)) >= 64).float().mean()
         return shares.tolist()
 
     for name, some in (("window", units), ("random", random)):
@@ -356,7 +403,8 @@ def insertion():
     return found
 
 
-PAIRS = (("recipe", "best AUC"), ("random", "direct quarter"), ("IoU quarter", "random quarter"))  # one process each
+# one process each
+PAIRS = (("recipe", "best AUC"), ("random", "direct quarter"), ("IoU quarter", "random quarter"))
 PARTS = {
     **{
         f"main_{stage}_{i}": lambda stage=stage, names=names: scorecard(stage, names)
@@ -392,20 +440,29 @@ def stored(part):
 
 
 def run(part):
-    result = rounded(PARTS[part]()) if not part.startswith("direct") else [round(x, 7) for x in PARTS[part]()]
+    result = (
+        rounded(PARTS[part]())
+        if not part.startswith("direct")
+        else [round(x, 7) for x in PARTS[part]()]
+    )
     found = experiments.stamped(read() | {part: result}, __file__, *WEIGHTS)
     with atomic_write(OUT) as temporary:
-        lines = (f' "{name}": {json.dumps(each)}' for name, each in found.items())  # a part to a line
+        # a part to a line
+        lines = (f' "{name}": {json.dumps(each)}' for name, each in found.items())
         temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
     print(part, flush=True)
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all, which are {', '.join(PARTS)}")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"default: all, which are {', '.join(PARTS)}"
+    )
     wanted = parser.parse_args(arguments).parts
     if unknown := set(wanted) - set(PARTS):
-        parser.error(f"there is no part {', '.join(sorted(unknown))}: take some of {', '.join(PARTS)}")
+        parser.error(
+            f"there is no part {', '.join(sorted(unknown))}: take some of {', '.join(PARTS)}"
+        )
     refuse_own_weights()
     torch.set_num_threads(1)
     with torch.autocast("cpu", torch.bfloat16):

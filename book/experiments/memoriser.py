@@ -39,8 +39,14 @@ def main():
             layer.momentum = 1.0
     with torch.no_grad():
         generator(torch.eye(ROOMS))  # the statistics of the last weights
-    stored = {name: (value.half() if value.ndim > 1 else value) for name, value in generator.state_dict().items()}
-    save_file({name: value.contiguous() for name, value in stored.items()}, Path(__file__).with_suffix(".safetensors"))
+    stored = {
+        name: (value.half() if value.ndim > 1 else value)
+        for name, value in generator.state_dict().items()
+    }
+    save_file(
+        {name: value.contiguous() for name, value in stored.items()},
+        Path(__file__).with_suffix(".safetensors"),
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ FITTED, FITTED_SEED = 500, 3_200_000
 
 def main():
     refuse_own_weights()
-    pool = rooms.dataset(60_000).images[:POOL]  # the rooms that the networks were trained on, seeds 0 and up
+    # the rooms that the networks were trained on, seeds 0 and up
+    pool = rooms.dataset(60_000).images[:POOL]
     trained = pretrained.load("rooms").discriminator
     fitted = rooms.dataset(FITTED, seed=FITTED_SEED).images
     networks = {"trained": trained, "random": features.randomised(trained, images=fitted)}

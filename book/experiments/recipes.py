@@ -21,7 +21,8 @@ from dcgan_book.worlds import rooms
 
 FOLDER = Path(__file__).parent
 SEEDS = (0, 1, 2)
-BASE = {"data": "rooms", "width": 16, "batch": 64, "steps": 800, "ema": 0.998}  # ema only watches, see below
+# ema only watches, see below
+BASE = {"data": "rooms", "width": 16, "batch": 64, "steps": 800, "ema": 0.998}
 RECIPES = {  # by the name of their files: the name in the figure, and what they change
     "paper": ("the paper's", {}),
     "lr-0001": ("learning rates 0.001", {"lr_d": 1e-3, "lr_g": 1e-3}),
@@ -39,7 +40,9 @@ def main():
     training_rooms = rooms.dataset(20_000).images
     held_out = thumbnails(to_batch(rooms.dataset(2 * SAMPLES, seed=1_000_000).images))
     floor = frechet(held_out[:SAMPLES], held_out[SAMPLES:])
-    wanted = [(f"{slug}-{seed}", slug, seed) for seed in SEEDS for slug in RECIPES] + [(G_TWICE, G_TWICE, 0)]
+    wanted = [(f"{slug}-{seed}", slug, seed) for seed in SEEDS for slug in RECIPES] + [
+        (G_TWICE, G_TWICE, 0)
+    ]
     for file, slug, seed in wanted:
         name, changes = RECIPES.get(slug, ("G twice a step", {}))
         path = FOLDER / file
@@ -61,7 +64,10 @@ def main():
                     images = torch.cat([generator(part) for part in z.split(200)])
                 result[f"distance_{which}"] = frechet(thumbnails(images), held_out[:SAMPLES])
                 tiles.append(figures.sheet(images[:12], 12))
-            result["log"] = [{k: record[k] for k in ("step", "d_loss", "g_loss", "d_real", "d_fake")} for record in run.log]
+            result["log"] = [
+                {k: record[k] for k in ("step", "d_loss", "g_loss", "d_real", "d_fake")}
+                for record in run.log
+            ]
             Image.fromarray(np.concatenate(tiles)).save(path.with_suffix(".png"), optimize=True)
             path.with_suffix(".json").write_text(json.dumps(result) + "\n", encoding="utf-8")
 
@@ -80,7 +86,10 @@ def g_twice(generator, discriminator, optimiser_g, optimiser_d, real, z, *how):
 def faulty(config):
     """The networks of a seed with a well-known bug: BatchNorm's scales drawn around 0, as convolutions are."""
     random = stream(config.seed, "weights")
-    networks = initialise(Generator(config.width), random), initialise(Discriminator(config.width), random)
+    networks = (
+        initialise(Generator(config.width), random),
+        initialise(Discriminator(config.width), random),
+    )
     for network in networks:
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):

@@ -20,7 +20,9 @@ OTHERWISE = {"normal": "--prior normal", "second": "--seed 1"}
 def main():
     for name, otherwise in OTHERWISE.items():
         run = RUNS / f"faces-{name}"
-        training.main([*RECIPE.split(), *otherwise.split(), f"--out={run}", *["--resume"] * run.exists()])
+        training.main(
+            [*RECIPE.split(), *otherwise.split(), f"--out={run}", *["--resume"] * run.exists()]
+        )
         with tempfile.TemporaryDirectory() as folder:
             exported = pretrained.export(run, name, folder)
             shutil.copyfile(exported / "generator.safetensors", HERE / f"{name}.safetensors")

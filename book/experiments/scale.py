@@ -32,7 +32,8 @@ from dcgan_book.worlds import rooms
 PHOTOS, PHOTO_SIDE = 1000, 256
 LSUN = 3_033_042  # bedrooms
 TURNS, ROUNDS = 3, 5
-CURVES = {"seeds": 5, "steps": 300, "width": 32, "batch": 16, "window": 25}  # a running mean over so many steps
+# a running mean over so many steps
+CURVES = {"seeds": 5, "steps": 300, "width": 32, "batch": 16, "window": 25}
 FEW = 128  # z's for the statistics of samples that nobody looks at
 
 
@@ -40,9 +41,18 @@ def write_photos(folder):
     """JPEGs of 256 pixels; returns their mean size in bytes."""
     random = np.random.default_rng(0)
     for i, room in enumerate(rooms.dataset(PHOTOS, seed=4_000_000, progress=False).images):
-        grain = random.normal(0, 12, (PHOTO_SIDE // 2, PHOTO_SIDE // 2, 1)).repeat(2, 0).repeat(2, 1)
-        large = np.asarray(Image.fromarray(room).resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BICUBIC)) + grain
-        Image.fromarray(large.clip(0, 255).astype(np.uint8)).save(folder / f"{i:05}.jpg", quality=90)
+        grain = (
+            random.normal(0, 12, (PHOTO_SIDE // 2, PHOTO_SIDE // 2, 1)).repeat(2, 0).repeat(2, 1)
+        )
+        large = (
+            np.asarray(
+                Image.fromarray(room).resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BICUBIC)
+            )
+            + grain
+        )
+        Image.fromarray(large.clip(0, 255).astype(np.uint8)).save(
+            folder / f"{i:05}.jpg", quality=90
+        )
     return statistics.mean(path.stat().st_size for path in folder.iterdir())
 
 
@@ -87,8 +97,12 @@ def curves(images, seed, ours=None):
     config = TrainConfig(width=CURVES["width"], batch=CURVES["batch"], seed=seed)
     layout = torch.channels_last if ours else torch.contiguous_format
     weights, latents = stream(seed, "weights"), stream(seed, "z")
-    networks = [initialise(network, weights).to(memory_format=layout) for network in networks_of(config)]
-    optimisers = [training.adam(network, 2e-4) if ours else speed.plain_adam(network) for network in networks]
+    networks = [
+        initialise(network, weights).to(memory_format=layout) for network in networks_of(config)
+    ]
+    optimisers = [
+        training.adam(network, 2e-4) if ours else speed.plain_adam(network) for network in networks
+    ]
     step, losses = training.gan_step if ours else speed.plain_step, []
     for i in range(CURVES["steps"]):
         real = to_batch(images[training.batch_indices(len(images), config.batch, i, seed)])
@@ -122,7 +136,9 @@ def memory():
     found = {}
     for name, count in (("a thousand", 1000), ("three million", LSUN)):
         command = [sys.executable, __file__, "megabytes", str(count)]
-        found[name] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+        found[name] = int(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+        )
     return {"megabytes": found}
 
 
@@ -137,14 +153,22 @@ def rates():
 
     found = [timed(precision=precision) for precision in training.PRECISIONS]
     best = max(found, key=lambda one: one["ratio"])["precision"]
-    return {"speed": [*found, timed(width=128, precision=best)], "speed_at_128": timed(size=128, precision=best)}
+    return {
+        "speed": [*found, timed(width=128, precision=best)],
+        "speed_at_128": timed(size=128, precision=best),
+    }
 
 
 def same_curves():
     images = rooms.dataset(PHOTOS, seed=4_000_000, progress=False).images
 
     def smooth(curve):
-        return np.stack([np.convolve(column, np.ones(CURVES["window"]) / CURVES["window"], "valid") for column in curve.T])
+        return np.stack(
+            [
+                np.convolve(column, np.ones(CURVES["window"]) / CURVES["window"], "valid")
+                for column in curve.T
+            ]
+        )
 
     plain = [smooth(curves(images, seed)) for seed in range(CURVES["seeds"])]
     alone = [within(plain[i], plain[:i] + plain[i + 1 :]) for i in range(CURVES["seeds"])]
@@ -160,7 +184,10 @@ def main(names):
     for name in names or PARTS:
         found = PARTS[name]()
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        known |= {"machine": training.machine_facts(torch.device("cpu"), "auto"), "lsun": LSUN} | found
+        known |= {
+            "machine": training.machine_facts(torch.device("cpu"), "auto"),
+            "lsun": LSUN,
+        } | found
         path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 

@@ -15,7 +15,9 @@ def refuse_own_weights():
     """
     for name in ("DCGAN_BOOK_ROOMS", "DCGAN_BOOK_FACES"):
         if os.environ.get(name):
-            sys.exit(f"error: {name} names weights of your own, and this script writes the book's numbers: unset it")
+            sys.exit(
+                f"error: {name} names weights of your own, and this script writes the book's numbers: unset it"
+            )
 
 
 def store(path, results, script, *weights, **form):
@@ -36,7 +38,9 @@ def peak_megabytes():
         return psutil.Process().memory_info().peak_wset / 2**20
     import resource
 
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 if sys.platform == "darwin" else 1
+    )
     return kilobytes / 1024
 
 

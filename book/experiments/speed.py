@@ -17,7 +17,10 @@ from dcgan_book.training.recipe import PRECISIONS, TrainConfig, adam, gan_step
 
 def plain_step(generator, discriminator, optimiser_g, optimiser_d, real, z):
     """The step as `pytorch/examples/dcgan` writes it: what `benchmark` compares with. Returns both losses in a dict."""
-    ones, zeros = torch.ones(len(real), device=real.device), torch.zeros(len(real), device=real.device)
+    ones, zeros = (
+        torch.ones(len(real), device=real.device),
+        torch.zeros(len(real), device=real.device),
+    )
     discriminator.zero_grad()
     on_real = F.binary_cross_entropy(discriminator(real).sigmoid(), ones)
     on_real.backward()
@@ -49,7 +52,9 @@ def benchmark(config, rounds=5, clock=time.perf_counter):
 
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device, config.width, say=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (config.batch, config.size, config.size, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (config.batch, config.size, config.size, 3), np.uint8
+    )
     real = to_batch(pixels).to(device)
     z = draw_z(config.batch, config.z_dim, config.prior).to(device)
 

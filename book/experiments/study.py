@@ -20,7 +20,8 @@ FOLDER = Path(__file__).parent
 RUNS = FOLDER.parents[1] / "runs" / "study"
 SEEDS = (0, 1, 2)
 IMAGES, WIDTH, SAMPLES, DATA = 96_000, 32, 2000, 60_000
-RECIPES = {  # what each changes of the paper's recipe; the moving average is measured beside every one
+# what each changes of the paper's recipe; the moving average is measured beside every one
+RECIPES = {
     "the paper's": {"batch": 128},
     "batch 64": {"batch": 64},
     "batch 32": {"batch": 32},
@@ -40,7 +41,9 @@ RECIPES = {  # what each changes of the paper's recipe; the moving average is me
 
 def main():
     parser = argparse.ArgumentParser(description="A small study of remedies.")
-    parser.add_argument("--part", default="0/1", metavar="I/N", help="only every N-th run, from the I-th on")
+    parser.add_argument(
+        "--part", default="0/1", metavar="I/N", help="only every N-th run, from the I-th on"
+    )
     parser.add_argument("--collect", action="store_true", help="only join what is there")
     options = parser.parse_args()
     part, parts = map(int, options.part.split("/"))
@@ -48,13 +51,21 @@ def main():
     RUNS.mkdir(parents=True, exist_ok=True)
     if not options.collect:
         images = rooms.dataset(DATA).images
-        judge = Judge()
+        judge = Reference()
         for name, seed in jobs[part::parts]:
             path = file_of(name, seed)
             if not path.exists():
-                path.write_text(json.dumps(run_of(name, seed, images, judge)) + "\n", encoding="utf-8")
-    found = [json.loads(file_of(*job).read_text(encoding="utf-8")) for job in jobs if file_of(*job).exists()]
-    text = json.dumps({"images": IMAGES, "width": WIDTH, "samples": SAMPLES, "runs": found}, indent=1)
+                path.write_text(
+                    json.dumps(run_of(name, seed, images, judge)) + "\n", encoding="utf-8"
+                )
+    found = [
+        json.loads(file_of(*job).read_text(encoding="utf-8"))
+        for job in jobs
+        if file_of(*job).exists()
+    ]
+    text = json.dumps(
+        {"images": IMAGES, "width": WIDTH, "samples": SAMPLES, "runs": found}, indent=1
+    )
     (FOLDER / "study.json").write_text(text + "\n", encoding="utf-8")
     print(f"{len(found)} of {len(jobs)} runs")
 
@@ -68,7 +79,13 @@ def run_of(name, seed, images, judge):
     """One training, its settings, and what is read on samples of its last weights and of their average."""
     changes = RECIPES[name]
     config = training.TrainConfig(
-        width=WIDTH, steps=IMAGES // changes["batch"], seed=seed, ema=0.999, precision="bf16", threads=1, **changes
+        width=WIDTH,
+        steps=IMAGES // changes["batch"],
+        seed=seed,
+        ema=0.999,
+        precision="bf16",
+        threads=1,
+        **changes,
     )
     run = training.train(config, images)
     result = {"name": name, "seed": seed, "changes": changes, "seconds": run.log[-1]["seconds"]}
@@ -80,7 +97,7 @@ def run_of(name, seed, images, judge):
     return result
 
 
-class Judge:
+class Reference:
     """What the instrument and the spectrum say of samples, beside drawn rooms that no training has seen."""
 
     def __init__(self):
@@ -92,7 +109,9 @@ class Judge:
         reading = self.instrument.read(images)
         return {
             "distance": measure.frechet(reading.features, self.features),
-            "rates": {name: there.float().mean().item() for name, there in reading.presence.items()},
+            "rates": {
+                name: there.float().mean().item() for name, there in reading.presence.items()
+            },
             "corner": corner(images) / self.corner,
         }
 

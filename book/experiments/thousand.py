@@ -28,13 +28,19 @@ THIRD = 1 / 3  # of bed_x, which is -1 to 1: left of it, between, right of it
 
 def targets(data):
     """Name to labels (n,): 0 or 1 for an object, 0 to 2 for where the bed stands."""
-    there = {name: torch.from_numpy(data.mask(name).sum((1, 2)) >= measure.VISIBLE).long() for name in OBJECTS}
+    there = {
+        name: torch.from_numpy(data.mask(name).sum((1, 2)) >= measure.VISIBLE).long()
+        for name in OBJECTS
+    }
     place = torch.as_tensor(data.factors["bed_x"].copy())
     return there | {"bed place": (place > -THIRD).long() + (place > THIRD).long()}
 
 
 def svms(known, labels, strength):
-    return {name: features.l2_svm(known, values, strength, scale=False) for name, values in labels.items()}
+    return {
+        name: features.l2_svm(known, values, strength, scale=False)
+        for name, values in labels.items()
+    }
 
 
 def choose(known, labels):
@@ -43,7 +49,9 @@ def choose(known, labels):
     shares = {}
     for strength in STRENGTHS:
         found = svms(known[:-KEPT], fit, strength)
-        shares[strength] = sum(svm.score(known[-KEPT:], labels[name][-KEPT:]) for name, svm in found.items())
+        shares[strength] = sum(
+            svm.score(known[-KEPT:], labels[name][-KEPT:]) for name, svm in found.items()
+        )
     return max(shares, key=shares.get)
 
 
@@ -70,21 +78,34 @@ def supervised(images, labels, rate, seed=0):
         for rows in torch.randperm(known, generator=random).split(BATCH):
             said = answers(network, images[rows])
             loss = F.cross_entropy(said["bed place"], labels["bed place"][rows])
-            loss = loss + sum(F.binary_cross_entropy_with_logits(said[name], labels[name][rows].float()) for name in OBJECTS)
+            loss = loss + sum(
+                F.binary_cross_entropy_with_logits(said[name], labels[name][rows].float())
+                for name in OBJECTS
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        share = judged(decide(network, images[-KEPT:]), {n: v[-KEPT:] for n, v in labels.items()})["mean"][0]
+        share = judged(decide(network, images[-KEPT:]), {n: v[-KEPT:] for n, v in labels.items()})[
+            "mean"
+        ][0]
         bar.set_postfix(share=share)
         if share > best[0]:
-            best = share, epoch + 1, {name: value.clone() for name, value in network.state_dict().items()}
+            best = (
+                share,
+                epoch + 1,
+                {name: value.clone() for name, value in network.state_dict().items()},
+            )
     network.load_state_dict(best[2])
     return network, best[:2]
 
 
 def answers(network, images):
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = network(images.contiguous(memory_format=torch.channels_last)).float().view(len(images), -1)
+        outputs = (
+            network(images.contiguous(memory_format=torch.channels_last))
+            .float()
+            .view(len(images), -1)
+        )
     return dict(zip(OBJECTS, outputs.T, strict=False)) | {"bed place": outputs[:, len(OBJECTS) :]}
 
 
@@ -93,12 +114,18 @@ def decide(network, images):
     network.eval()
     parts = [answers(network, part) for part in images.split(200)]
     said = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return {name: said[name].argmax(1) if name == "bed place" else (said[name] > 0).long() for name in said}
+    return {
+        name: said[name].argmax(1) if name == "bed place" else (said[name] > 0).long()
+        for name in said
+    }
 
 
 def linear(discriminator, images, known, asked):
     """What the SVMs say, for each set of features."""
-    networks = {"trained D": discriminator, "random D": features.randomised(discriminator, images=images[:LABELLED])}
+    networks = {
+        "trained D": discriminator,
+        "random D": features.randomised(discriminator, images=images[:LABELLED]),
+    }
     sets = {name: features.pooled_features(network, images) for name, network in networks.items()}
     result = {}
 
@@ -123,7 +150,10 @@ def main():
     refuse_own_weights()
     data = rooms.dataset(LABELLED + TESTED, seed=SEED)
     images, labels = to_batch(data.images), targets(data)
-    known, asked = ({name: v[rows] for name, v in labels.items()} for rows in (slice(LABELLED), slice(LABELLED, None)))
+    known, asked = (
+        {name: v[rows] for name, v in labels.items()}
+        for rows in (slice(LABELLED), slice(LABELLED, None))
+    )
     result = linear(pretrained.load("rooms").discriminator, images, known, asked)
     save(result, [supervised(images[:LABELLED], known, rate) for rate in RATES], images, asked)
 
@@ -131,10 +161,17 @@ def main():
 def save(result, runs, images, asked):
     """Writes the SVMs' shares, and those of the supervised network that was right most often on the kept rooms."""
     base = {name: values.bincount().max().item() / TESTED for name, values in asked.items()}
-    result |= {"labelled": LABELLED, "tested": TESTED, "base": base | {"mean": sum(base.values()) / len(base)}}
+    result |= {
+        "labelled": LABELLED,
+        "tested": TESTED,
+        "base": base | {"mean": sum(base.values()) / len(base)},
+    }
     best = max(range(len(runs)), key=lambda i: runs[i][1][0])
     network, (_, epochs) = runs[best]
-    result["supervised"] = judged(decide(network, images[LABELLED:]), asked) | {"rate": RATES[best], "epochs": epochs}
+    result["supervised"] = judged(decide(network, images[LABELLED:]), asked) | {
+        "rate": RATES[best],
+        "epochs": epochs,
+    }
     print("supervised", result["supervised"], flush=True)
     store(FOLDER / "thousand.json", result, __file__, "rooms/discriminator", indent=1)
 

@@ -35,7 +35,8 @@ def networks(trained, fitted):
     yield "trained", 0, trained
     for seed in SEEDS:
         for stage, network in features.cascade(trained, seed, fitted):
-            if stage in (STAGE, "32x32") or (stage != "1x1" and seed == 0):  # these units do not depend on 1x1
+            # these units do not depend on 1x1
+            if stage in (STAGE, "32x32") or (stage != "1x1" and seed == 0):
                 yield stage, seed, network
 
 
@@ -48,7 +49,9 @@ def selectivities(maps, shares, others, random):
     against = torch.stack([others[name] | (kind == "nothing") for kind, name in questions])
 
     def judge(rows, some=slice(None), units=slice(None)):
-        return features.selectivity(maps[rows][:, units], there[some][:, rows], against[some][:, rows])
+        return features.selectivity(
+            maps[rows][:, units], there[some][:, rows], against[some][:, rows]
+        )
 
     first, second = judge(slice(half)), judge(slice(half, None))
     resampled = [half + torch.randint(half, (half,), generator=random) for _ in range(RESAMPLES)]
@@ -76,17 +79,24 @@ def patches(maps, count=PATCHES):
 
 def shown(images, places, shares):
     """Whether each patch's square shows each object: bool (units, PATCHES, objects)."""
-    return torch.stack([share[images, *places.unbind(-1)] >= LEAST for share in shares.values()], -1)
+    return torch.stack(
+        [share[images, *places.unbind(-1)] >= LEAST for share in shares.values()], -1
+    )
 
 
 def purity(maps, shares):
     """Top patches that show the object which the unit's top patches of the first half show beyond what is usual there."""
     half = len(maps) // 2
-    usual = torch.stack([(share >= LEAST).float().mean(0) for share in shares.values()], -1)  # (4, 4, objects)
+    # (4, 4, objects)
+    usual = torch.stack([(share >= LEAST).float().mean(0) for share in shares.values()], -1)
     parts = []
     for rows in (slice(half), slice(half, None)):
         images, places = patches(maps[rows])
-        there = shown(images, places, {name: share[rows] for name, share in shares.items()}).float().mean(1)
+        there = (
+            shown(images, places, {name: share[rows] for name, share in shares.items()})
+            .float()
+            .mean(1)
+        )
         parts.append((there, usual[*places.unbind(-1)].mean(1)))
     (first, expected), (second, expected_second) = parts
     label = (first - expected).argmax(1, keepdim=True)
@@ -129,19 +139,28 @@ def lift_tables(network, images, labels, maps, chosen, field, others):
         with torch.autocast("cpu", torch.bfloat16):
             answers = features.saliency(network, images[rows], STAGE, index, at=places)
         edges = features.edges(images[rows])
-        return [lifts(each, labels[rows], places, field, where[0].shape[1]) for each in (answers, edges)]
+        return [
+            lifts(each, labels[rows], places, field, where[0].shape[1]) for each in (answers, edges)
+        ]
 
     units = torch.arange(maps.shape[1])
-    found = dict(zip(("guided, all units", "edges, all units"), look(patches(maps, FEW), units), strict=True))
+    found = dict(
+        zip(("guided, all units", "edges, all units"), look(patches(maps, FEW), units), strict=True)
+    )
     found["guided, all units, places of the trained"] = look(others, units)[0]
-    tables = {key: {name: mean_of(values[:, i]) for i, name in enumerate(rooms.OBJECTS)} for key, values in found.items()}
+    tables = {
+        key: {name: mean_of(values[:, i]) for i, name in enumerate(rooms.OBJECTS)}
+        for key, values in found.items()
+    }
     many = patches(maps)
     for i, name in enumerate(rooms.OBJECTS):
         units = torch.tensor(chosen[name])
         values = [each[:, i] for each in look([part[units] for part in many], units)]
         for key, value in zip(("guided, chosen units", "edges, chosen units"), values, strict=True):
             tables.setdefault(key, {})[name] = mean_of(value)
-        tables.setdefault("guided over edges, chosen units", {})[name] = mean_of((values[0] / values[1]).log())
+        tables.setdefault("guided over edges, chosen units", {})[name] = mean_of(
+            (values[0] / values[1]).log()
+        )
     return tables
 
 
@@ -166,7 +185,9 @@ def examine(truth, name, seed, maps, network=None, places=None):
     if name == "trained" or (name in (STAGE, "32x32") and seed == 0):
         chosen = {o: entry["others"][o]["top"] for o in rooms.OBJECTS}
         half, field = ROOMS // 2, features.receptive_field(network, STAGE)
-        entry["lift"] = lift_tables(network, truth.images[half:], truth.labels, maps[half:], chosen, field, places)
+        entry["lift"] = lift_tables(
+            network, truth.images[half:], truth.labels, maps[half:], chosen, field, places
+        )
     for kind in ("nothing", "others"):
         for found in entry[kind].values():
             values = found.pop("values")
@@ -180,19 +201,29 @@ def main():
     truth, trained = Truth(), pretrained.load("rooms").discriminator
     colours = F.avg_pool2d(truth.images, 16)
     edges = F.avg_pool2d(features.edges(truth.images)[:, None], 16)
-    found = [examine(truth, "edges", 0, edges), examine(truth, "colour", 0, torch.cat([colours, -colours], 1))]
+    found = [
+        examine(truth, "edges", 0, edges),
+        examine(truth, "colour", 0, torch.cat([colours, -colours], 1)),
+    ]
     places = None
     fitted = rooms.dataset(FITTED, seed=FITTED_SEED).images
     for name, seed, network in tqdm(networks(trained, fitted), total=3 + 2 * len(SEEDS)):
         maps = activations_of(network, STAGE, truth.images)
-        places = places or patches(maps[ROOMS // 2 :], FEW)  # the trained network's, which comes first
+        # the trained network's, which comes first
+        places = places or patches(maps[ROOMS // 2 :], FEW)
         found.append(examine(truth, name, seed, maps, network, places))
     save(found)
 
 
 def save(found):
     result = {"rooms": ROOMS, "thresholds": THRESHOLDS, "top": TOP, "networks": found}
-    store(FOLDER / "units.json", rounded(result), __file__, "rooms/discriminator", separators=(",", ":"))
+    store(
+        FOLDER / "units.json",
+        rounded(result),
+        __file__,
+        "rooms/discriminator",
+        separators=(",", ":"),
+    )
 
 
 def rounded(tree):

@@ -48,7 +48,10 @@ def trained(steps):
 def quality(generator, instrument, real):
     reading = instrument.read(measure.sample(generator, SAMPLES))
     rates = {name: share.float().mean().item() for name, share in reading.presence.items()}
-    return {"distance": measure.frechet_interval(reading.features, real, resamples=20), "rates": rates}
+    return {
+        "distance": measure.frechet_interval(reading.features, real, resamples=20),
+        "rates": rates,
+    }
 
 
 def code(generator, instrument):
@@ -57,7 +60,9 @@ def code(generator, instrument):
     seen = effects.observe(generator, z, instrument, batch=BATCH)
     masks = seen.labels == WINDOW
     maps = activations_of(generator, STAGE, z).float()
-    cells = forgetting.examples(maps, forgetting.coverage(masks, STAGE), generator=stream(0, "young cells"))
+    cells = forgetting.examples(
+        maps, forgetting.coverage(masks, STAGE), generator=stream(0, "young cells")
+    )
     fits = [forgetting.fit(cells, strength) for strength in STRENGTHS]
     best = max(fits, key=lambda fit: fit.auc)
     random = [torch.randperm(UNITS, generator=stream(i, "young random")) for i in range(3)]
@@ -71,14 +76,21 @@ def code(generator, instrument):
     before = effects.observe(generator, z, instrument, batch=BATCH)
 
     def outcome(units):
-        card = effects.scorecard(generator, z, STAGE, units, instrument, batch=BATCH, before=before).summary()
-        return {name: card[name] for name in ("left", "pixels_left", "inside", "outside")} | {"bed": card["lost"]["bed"]}
+        card = effects.scorecard(
+            generator, z, STAGE, units, instrument, batch=BATCH, before=before
+        ).summary()
+        return {name: card[name] for name in ("left", "pixels_left", "inside", "outside")} | {
+            "bed": card["lost"]["bed"]
+        }
 
     return {
         "window_rate": rate,
         "rooms": len(z),
         "auc": best.auc,
-        "curves": {name: [[outcome(order[:k]) for k in DOSES] for order in some] for name, some in orders.items()},
+        "curves": {
+            name: [[outcome(order[:k]) for k in DOSES] for order in some]
+            for name, some in orders.items()
+        },
         "recipes": [
             {"strength": strength, "count": len(fit.chosen)} | outcome(fit.chosen)
             for strength, fit in zip(STRENGTHS, fits, strict=True)
@@ -99,7 +111,9 @@ def main():
             generator.eval().requires_grad_(False)
             generator.register_forward_hook(lambda _network, _inputs, images: images.float())
             with torch.autocast("cpu", torch.bfloat16):
-                found[name].append(rounded(quality(generator, instrument, real) | code(generator, instrument)))
+                found[name].append(
+                    rounded(quality(generator, instrument, real) | code(generator, instrument))
+                )
         print(steps, flush=True)
     store(HERE / "young.json", found, __file__, "instruments/instrument")
 

@@ -26,7 +26,9 @@ class FromLedger(SphinxDirective):
         return [row for rows in ledger.load_all(RESULTS).values() for row in rows]
 
     def parse(self, text, parent):
-        self.state.nested_parse(StringList(text.splitlines(), "claims"), self.content_offset, parent)
+        self.state.nested_parse(
+            StringList(text.splitlines(), "claims"), self.content_offset, parent
+        )
         return parent
 
 
@@ -40,7 +42,12 @@ class Claims(FromLedger):
         for row in self.rows():
             if row.section == self.arguments[0]:
                 claim = row.claim[0].upper() + row.claim[1:]
-                cells = f"{{ref}}`{claim} <{row.where}>`. *Test:* {row.test}.", row.value, row.control, f"{SIGNS[row.verdict]} {row.verdict}"
+                cells = (
+                    f"{{ref}}`{claim} <{row.where}>`. *Test:* {row.test}.",
+                    row.value,
+                    row.control,
+                    f"{SIGNS[row.verdict]} {row.verdict}",
+                )
                 table.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         if len(table) == 2:
             return [nodes.paragraph("", "No chapter has written a claim of this section yet.")]
@@ -62,15 +69,27 @@ class Summary(FromLedger):
         path = Path(self.env.doctreedir) / "claims.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(figures.png(figures.verdicts(counts, ledger.VERDICTS)))
-        said = "; ".join(f"{section}: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(of.items()))
-                         for section, of in counts.items())
+        said = "; ".join(
+            f"{section}: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(of.items()))
+            for section, of in counts.items()
+        )
         total = sum(counts.values(), Counter())
-        image = nodes.image(uri="/" + Path(os.path.relpath(path, self.env.srcdir)).as_posix(),
-                            alt=f"Bars that count claims by verdict, one bar for each section. {said}.")
-        plural = [verdict.replace("holds", "hold").replace("does", "do") for verdict in ledger.VERDICTS]
-        parts = [f"{total[verdict]} {words}" for verdict, words in zip(ledger.VERDICTS, plural, strict=True) if total[verdict]]
-        text = (f"Every claim that this book tests, by the section that makes it. Of {sum(total.values())}, "
-                f"{', '.join(parts)}. Each is a line of {{doc}}`claims`.")
+        image = nodes.image(
+            uri="/" + Path(os.path.relpath(path, self.env.srcdir)).as_posix(),
+            alt=f"Bars that count claims by verdict, one bar for each section. {said}.",
+        )
+        plural = [
+            verdict.replace("holds", "hold").replace("does", "do") for verdict in ledger.VERDICTS
+        ]
+        parts = [
+            f"{total[verdict]} {words}"
+            for verdict, words in zip(ledger.VERDICTS, plural, strict=True)
+            if total[verdict]
+        ]
+        text = (
+            f"Every claim that this book tests, by the section that makes it. Of {sum(total.values())}, "
+            f"{', '.join(parts)}. Each is a line of {{doc}}`claims`."
+        )
         caption = nodes.caption()
         for paragraph in self.parse(text, nodes.container()).children:
             caption += paragraph.children

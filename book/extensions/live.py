@@ -23,7 +23,11 @@ def page(app, pagename, templatename, context, doctree):
         app.add_css_file("live.css")
     for name in {state["weights"] for state in states if "-" in state["weights"]}:
         app.env.live_weights = getattr(app.env, "live_weights", {}) | {name: pagename}
-    kept = [file for file in context["script_files"] if getattr(file, "attributes", {}).get("type") != STATE]
+    kept = [
+        file
+        for file in context["script_files"]
+        if getattr(file, "attributes", {}).get("type") != STATE
+    ]
     context["script_files"] = kept
 
 

@@ -14,7 +14,8 @@ def inline(writer, node):
 
 
 def block(writer, node):
-    latex = re.sub(r"\\(begin|end){equation\*?}", "", node.astext())  # the number is the page's business
+    # the number is the page's business
+    latex = re.sub(r"\\(begin|end){equation\*?}", "", node.astext())
     latex = re.sub(r"{(aligned|alignat\*?)}", "{align*}", latex)  # the name that latex2mathml knows
     writer.body.append(writer.starttag(node, "div", CLASS="math notranslate nohighlight"))
     if node["number"]:

@@ -19,7 +19,9 @@ def without_thebe(app, config):
     """Thebe runs cells on a public server, which no page here does; its script is an error from the second page on."""
     for event in ("env-before-read-docs", "doctree-resolved"):
         listeners = app.events.listeners[event]
-        listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
+        listeners[:] = [
+            listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"
+        ]
 
 
 def lighter(app, error):
@@ -41,8 +43,14 @@ def lighter(app, error):
         (pictures / name).unlink()
     for path in Path(app.outdir).rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        page = re.sub(r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^>]*></script>\n?', "", page)
-        page = re.sub(r"(?<=_images/)[\w.-]+\.png", lambda found: small.get(found[0], found[0]), page)
+        page = re.sub(
+            r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^>]*></script>\n?',
+            "",
+            page,
+        )
+        page = re.sub(
+            r"(?<=_images/)[\w.-]+\.png", lambda found: small.get(found[0], found[0]), page
+        )
         path.write_text(page, encoding="utf-8")
 
 

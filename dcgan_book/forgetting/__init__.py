@@ -23,4 +23,23 @@ from dcgan_book.forgetting.rankings import (
     shuffled,
 )
 
-__all__ = ['Agreement', 'Box', 'Examples', 'Fit', 'QUANTILES', 'SIDE', 'agreement', 'box_masks', 'component_boxes', 'coverage', 'examples', 'fit', 'iou', 'latents', 'load_boxes', 'matched', 'save_boxes', 'shuffled']
+__all__ = [
+    "Agreement",
+    "Box",
+    "Examples",
+    "Fit",
+    "QUANTILES",
+    "SIDE",
+    "agreement",
+    "box_masks",
+    "component_boxes",
+    "coverage",
+    "examples",
+    "fit",
+    "iou",
+    "latents",
+    "load_boxes",
+    "matched",
+    "save_boxes",
+    "shuffled",
+]

@@ -30,7 +30,9 @@ class Box:
     def __post_init__(self):
         where = (self.left, self.top, self.right, self.bottom)
         whole = all(isinstance(edge, int) for edge in where)
-        if not (whole and 0 <= self.left < self.right <= SIDE and 0 <= self.top < self.bottom <= SIDE):
+        if not (
+            whole and 0 <= self.left < self.right <= SIDE and 0 <= self.top < self.bottom <= SIDE
+        ):
             raise ValueError(
                 f"a box on sample {self.seed} is {where}; left < right and top < bottom, whole numbers from 0 to {SIDE}"
             )
@@ -38,8 +40,11 @@ class Box:
 
 def save_boxes(path, seeds, boxes):
     """Writes the boxes, and the seeds of all samples looked at (some have no box), as JSON, whole or not at all."""
-    rows = [{"seed": b.seed, "box": [b.left, b.top, b.right, b.bottom], "label": b.label} for b in boxes]
-    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)  # one for each box, for who reads or compares files
+    rows = [
+        {"seed": b.seed, "box": [b.left, b.top, b.right, b.bottom], "label": b.label} for b in boxes
+    ]
+    # one for each box, for who reads or compares files
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
     with atomic_write(path) as temporary:
         text = f'{{\n "seeds": {json.dumps([int(seed) for seed in seeds])},\n "boxes": [\n{lines}\n ]\n}}\n'
         temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -52,7 +57,9 @@ def load_boxes(path):
         boxes = [Box(row["seed"], *row["box"], row["label"]) for row in content["boxes"]]
         return list(content["seeds"]), boxes
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{Path(path).name} is not a file of boxes: {' '.join(str(error).split())}") from None
+        raise ValueError(
+            f"{Path(path).name} is not a file of boxes: {' '.join(str(error).split())}"
+        ) from None
 
 
 def latents(seeds, z_dim=100, prior="uniform"):
@@ -63,7 +70,9 @@ def latents(seeds, z_dim=100, prior="uniform"):
 def box_masks(boxes, seeds):
     """Which pixels of each seed's sample lie in a box: bool (seeds, 64, 64). ValueError for boxes on other samples."""
     if strangers := {box.seed for box in boxes} - set(seeds):
-        raise ValueError(f"boxes lie on sample {min(strangers)}, which is not among the {len(seeds)} seeds")
+        raise ValueError(
+            f"boxes lie on sample {min(strangers)}, which is not among the {len(seeds)} seeds"
+        )
     row_of = {seed: i for i, seed in enumerate(seeds)}
     masks = torch.zeros(len(row_of), SIDE, SIDE, dtype=torch.bool)
     for box in boxes:
@@ -78,14 +87,17 @@ def component_boxes(masks, seeds, label="window", smallest=VISIBLE):
     """
     within = masks[:, None].float()
     parts, before = within * torch.arange(1.0, masks[0].numel() + 1).view_as(masks[0]), None
-    while before is None or not torch.equal(parts, before):  # the largest number of a part spreads over it
+    # the largest number of a part spreads over it
+    while before is None or not torch.equal(parts, before):
         parts, before = F.max_pool2d(parts, 3, 1, 1) * within, parts
     boxes = []
     for seed, part in zip(seeds, parts[:, 0], strict=True):
         for number in part[part > 0].unique():
             rows, columns = (part == number).nonzero().T
             if len(rows) >= smallest:
-                (left, right), (top, bottom) = ((at.min().item(), at.max().item() + 1) for at in (columns, rows))
+                (left, right), (top, bottom) = (
+                    (at.min().item(), at.max().item() + 1) for at in (columns, rows)
+                )
                 boxes.append(Box(int(seed), left, top, right, bottom, label))
     return boxes
 
@@ -131,11 +143,16 @@ def agreement(seeds, boxes, others, threshold=0.5):
 
 def _overlap(a, b):
     """Intersection over union of two boxes, 0 on different samples or with different labels."""
-    wide, high = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
+    wide, high = (
+        min(a.right, b.right) - max(a.left, b.left),
+        min(a.bottom, b.bottom) - max(a.top, b.top),
+    )
     if a.seed != b.seed or a.label != b.label or wide <= 0 or high <= 0:
         return 0.0
     both = wide * high
-    return both / ((a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both)
+    return both / (
+        (a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both
+    )
 
 
 def coverage(masks, stage):

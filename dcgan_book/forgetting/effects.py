@@ -89,7 +89,9 @@ class Scorecard:
         }
         if self.before.logits is not None:
             rows["logit"] = (self.after.logits - self.before.logits).mean()
-        return {name: row.item() if isinstance(row, torch.Tensor) else row for name, row in rows.items()}
+        return {
+            name: row.item() if isinstance(row, torch.Tensor) else row for name, row in rows.items()
+        }
 
     def estimates(self):
         """The rows of `summary` with their intervals: name to Estimate, `lost` a dict of such; without `instead`.
@@ -140,7 +142,16 @@ def compare(before, after, target="window"):
 
 
 def scorecard(
-    model, z, stage, units, instrument, target="window", discriminator=None, batch=128, before=None, **options
+    model,
+    z,
+    stage,
+    units,
+    instrument,
+    target="window",
+    discriminator=None,
+    batch=128,
+    before=None,
+    **options,
 ):
     """What is lost without some units, on given latents, the same before and after; see `Scorecard`.
 

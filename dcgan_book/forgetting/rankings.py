@@ -28,7 +28,9 @@ class Examples:
     image: torch.Tensor
 
 
-def examples(activations, covered, negatives="random", overlap=0.5, per_positive=1.0, generator=None):
+def examples(
+    activations, covered, negatives="random", overlap=0.5, per_positive=1.0, generator=None
+):
     """Cells inside boxes, and cells of the same images to hold against them (paper, section 6.3.1).
 
     Arguments: `activations`, (n, units, h, w); `covered`, (n, h, w), from `coverage`; `negatives`, "random" for any
@@ -42,17 +44,27 @@ def examples(activations, covered, negatives="random", overlap=0.5, per_positive
     candidates = torch.ones_like(covered) if negatives == "random" else covered == 0
     candidates = candidates.nonzero()
     if not len(inside) or not len(candidates):
-        few = f"covered to {overlap}: lower `overlap`" if not len(inside) else "free of boxes: use negatives='random'"
+        few = (
+            f"covered to {overlap}: lower `overlap`"
+            if not len(inside)
+            else "free of boxes: use negatives='random'"
+        )
         raise ValueError(f"no cell of {tuple(covered.shape)} is {few}, or take a finer stage")
-    drawn = torch.randperm(len(candidates), generator=generator)[: round(per_positive * len(inside))]
+    drawn = torch.randperm(len(candidates), generator=generator)[
+        : round(per_positive * len(inside))
+    ]
     cells = torch.cat([inside, candidates[drawn]])
     image, row, column = cells.T
-    return Examples(activations[image, :, row, column], torch.arange(len(cells)) < len(inside), image)
+    return Examples(
+        activations[image, :, row, column], torch.arange(len(cells)) < len(inside), image
+    )
 
 
 def shuffled(cells, generator=None):
     """The same `Examples` with their labels dealt out anew: the control in which there is nothing to learn."""
-    return replace(cells, positive=cells.positive[torch.randperm(len(cells.positive), generator=generator)])
+    return replace(
+        cells, positive=cells.positive[torch.randperm(len(cells.positive), generator=generator)]
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,9 @@ def fit(cells, strength=1.0, standardise=True, folds=5, seed=0):
     x, y, image = cells.activations.numpy(), cells.positive.numpy(), cells.image.numpy()
     with_boxes = len(set(image[y]))
     if with_boxes < 2:
-        raise ValueError(f"boxes lie on {with_boxes} image(s); to fit and to test it takes 2 or more")
+        raise ValueError(
+            f"boxes lie on {with_boxes} image(s); to fit and to test it takes 2 or more"
+        )
     regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
     pipeline = make_pipeline(StandardScaler() if standardise else "passthrough", regression)
     split = StratifiedGroupKFold(min(folds, with_boxes), shuffle=True, random_state=seed)
@@ -107,7 +121,9 @@ def iou(activations, masks, quantiles=QUANTILES, chunk=8):
         values = part.transpose(0, 1).flatten(1)
         order = (torch.tensor(quantiles) * (values.shape[1] - 1)).round().long()
         thresholds = values.sort(1).values[:, order]
-        maps = F.interpolate(part, size=masks.shape[-2:], mode="bilinear").transpose(0, 1).flatten(1)
+        maps = (
+            F.interpolate(part, size=masks.shape[-2:], mode="bilinear").transpose(0, 1).flatten(1)
+        )
         on = [(maps > t[:, None]).float() for t in thresholds.T]
         both = torch.stack([m @ mask for m in on], 1) / len(mask)
         fired = torch.stack([m.mean(1) for m in on], 1)

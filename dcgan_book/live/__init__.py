@@ -18,7 +18,24 @@ from dcgan_book.live.figures import (
 from dcgan_book.live.weights import LANES, RUN, bits_of, fold, pack, weights_name, weights_script
 
 __all__ = [
-    "DIGITS", "HERE", "LANES", "LOG_POINTS", "LiveFigure", "RUN", "arithmetic", "bits_of", "edit",
-    "film", "fold", "forgetting", "pack", "page_script", "picker", "script", "units", "walk",
-    "weights_name", "weights_script",
+    "DIGITS",
+    "HERE",
+    "LANES",
+    "LOG_POINTS",
+    "LiveFigure",
+    "RUN",
+    "arithmetic",
+    "bits_of",
+    "edit",
+    "film",
+    "fold",
+    "forgetting",
+    "pack",
+    "page_script",
+    "picker",
+    "script",
+    "units",
+    "walk",
+    "weights_name",
+    "weights_script",
 ]

@@ -22,7 +22,8 @@ from dcgan_book.latents import stream
 from dcgan_book.live import widgets
 
 COLUMNS = 8  # samples side by side, in the sheet that the browser gets and in the picture
-SHOWN, ZOOM = 24, 2  # samples in the picture that stands where there is no kernel, and how much they are enlarged
+# samples in the picture that stands where there is no kernel, and how much they are enlarged
+SHOWN, ZOOM = 24, 2
 ORANGE = (213, 94, 0)  # as in annotate.css
 
 
@@ -50,18 +51,24 @@ class Annotator(anywidget.AnyWidget):
     def __init__(self, images, path, seeds, labels=("window",)):
         seeds = [int(seed) for seed in seeds]
         if images.shape != (len(seeds), 3, SIDE, SIDE) or not seeds:
-            raise ValueError(f"images are {tuple(images.shape)}; each of {len(seeds)} seeds needs 3 x {SIDE} x {SIDE}")
+            raise ValueError(
+                f"images are {tuple(images.shape)}; each of {len(seeds)} seeds needs 3 x {SIDE} x {SIDE}"
+            )
         self.path, self.images = Path(path), images
         visited, boxes = load_boxes(path) if self.path.exists() else ([], [])
         if strangers := {*visited, *(box.seed for box in boxes)} - set(seeds):
-            raise ValueError(f"{self.path.name} is of other samples: {min(strangers)} is not among these {len(seeds)}")
+            raise ValueError(
+                f"{self.path.name} is of other samples: {min(strangers)} is not among these {len(seeds)}"
+            )
         new = [i for i, seed in enumerate(seeds) if seed not in visited]
         super().__init__(
             seeds=seeds, labels=list(dict.fromkeys([*labels, *(box.label for box in boxes)])), visited=visited,
             rows=[_row(box) for box in boxes], at=new[0] if new else len(seeds) - 1,
         )  # fmt: skip
         self.observe(self._save, ["rows", "visited"])
-        self.on_msg(lambda _widget, message, _buffers: self._send_images() if message == "images" else None)
+        self.on_msg(
+            lambda _widget, message, _buffers: self._send_images() if message == "images" else None
+        )
 
     @property
     def boxes(self):
@@ -75,7 +82,9 @@ class Annotator(anywidget.AnyWidget):
         except (TypeError, ValueError) as error:
             raise traitlets.TraitError(str(error)) from None
         if strangers:
-            raise traitlets.TraitError(f"a box lies on sample {min(strangers)}, which is not among those here")
+            raise traitlets.TraitError(
+                f"a box lies on sample {min(strangers)}, which is not among those here"
+            )
         return proposal.value
 
     @traitlets.validate("at")
@@ -92,7 +101,10 @@ class Annotator(anywidget.AnyWidget):
 
     def _send_images(self):
         # not a part of the state, which would go into the notebook's file, and from there into a page
-        self.send({"columns": COLUMNS}, [_encoded(Image.fromarray(figures.sheet(self.images, COLUMNS)), "png")])
+        self.send(
+            {"columns": COLUMNS},
+            [_encoded(Image.fromarray(figures.sheet(self.images, COLUMNS)), "png")],
+        )
 
     def html(self):
         """What stands on a page without kernel: the first samples and their boxes."""
@@ -103,7 +115,9 @@ class Annotator(anywidget.AnyWidget):
             for seed, *edges, _ in self.rows:
                 if seed == self.seeds[i]:
                     left, top, right, bottom = (ZOOM * edge for edge in edges)
-                    ImageDraw.Draw(tile).rectangle((left, top, right - 1, bottom - 1), outline=ORANGE, width=ZOOM)
+                    ImageDraw.Draw(tile).rectangle(
+                        (left, top, right - 1, bottom - 1), outline=ORANGE, width=ZOOM
+                    )
             sheet.paste(tile, (i % COLUMNS * side, i // COLUMNS * side))
         picture = base64.b64encode(_encoded(sheet, "webp")).decode()
         words = f"{n} of {len(self.seeds)} samples with the boxes drawn on them"
@@ -124,7 +138,9 @@ def refit(generator, stage, maps, seeds, boxes, z, strength=0.01):
     `strength` as in `forgetting.fit`. Raises ValueError if the boxes are too few.
     """
     covered = forgetting.coverage(forgetting.box_masks(boxes, seeds), stage)
-    found = forgetting.fit(forgetting.examples(maps, covered, generator=stream(0, "cells")), strength)
+    found = forgetting.fit(
+        forgetting.examples(maps, covered, generator=stream(0, "cells")), strength
+    )
     with torch.no_grad(), ablate(generator, stage, found.chosen):
         return found, generator(z)
 
@@ -138,10 +154,15 @@ class Refitting:
     def __init__(self, annotator, generator, stage, z):
         self.annotator, self.generator, self.stage = annotator, generator, stage
         self.z = z = z.to(next(generator.parameters()).device)
-        self.maps = activations_of(generator, stage, forgetting.latents(annotator.seeds, generator.z_dim))
+        self.maps = activations_of(
+            generator, stage, forgetting.latents(annotator.seeds, generator.z_dim)
+        )
         with torch.no_grad():
             self.before = generator(z)
-        self.words, self.picture = ipywidgets.HTML(), ipywidgets.Image(format="webp", layout={"max_width": "100%"})
+        self.words, self.picture = (
+            ipywidgets.HTML(),
+            ipywidgets.Image(format="webp", layout={"max_width": "100%"}),
+        )
         self.view = ipywidgets.VBox([annotator, self.words, self.picture])
         annotator.observe(self.update, "rows")
         self.update()
@@ -150,12 +171,16 @@ class Refitting:
         """Fits and draws; boxes that are too few leave the last picture and say so."""
         boxes = self.annotator.boxes
         try:
-            found, after = refit(self.generator, self.stage, self.maps, self.annotator.seeds, boxes, self.z)
+            found, after = refit(
+                self.generator, self.stage, self.maps, self.annotator.seeds, boxes, self.z
+            )
         except ValueError as error:
             self.words.value = f"{len(boxes)} boxes: {html.escape(str(error))}"
             return
         sheet = Image.fromarray(figures.sheet(torch.cat([self.before, after]), len(self.z)))
-        self.picture.value = _encoded(sheet.resize((ZOOM * sheet.width, ZOOM * sheet.height)), "webp")
+        self.picture.value = _encoded(
+            sheet.resize((ZOOM * sheet.width, ZOOM * sheet.height)), "webp"
+        )
         self.words.value = (
             f"{len(boxes)} boxes tell windows with an AUC of {found.auc:.3f}; below, rooms with all units of {self.stage}, "
             f"and without the {len(found.chosen)} of {len(found.weights)} whose weight is above 0"

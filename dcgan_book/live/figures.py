@@ -83,13 +83,19 @@ class LiveFigure(anywidget.AnyWidget):
             state["megabytes"] = round(len(weights) * 4 / 3 / 1e6, 1)  # as base64
             self._send_weights = lambda: self.send({"header": header}, [weights])
         super().__init__(**state)
-        self.on_msg(lambda _widget, message, _buffers: self._send_weights() if message == "weights" else None)
+        self.on_msg(
+            lambda _widget, message, _buffers: (
+                self._send_weights() if message == "weights" else None
+            )
+        )
 
     def html(self):
         """The figure on a page: its static picture and its state, which engine.js brings to life."""
         names = ("view", "label", "weights", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at",
                  "trays", "norm", "amounts", "chosen", "unit")  # fmt: skip
-        state = html.escape(json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":")))
+        state = html.escape(
+            json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":"))
+        )
         return (
             f'<figure class="dcgan-live" data-figure="{state}">'
             f'<img src="{self.picture}" alt="{html.escape(self.label)}"></figure>'
@@ -107,7 +113,10 @@ def film(trained):
     steps = trained.card["film"]["steps"]
     bins = np.array_split(np.arange(len(trained.log)), min(LOG_POINTS, len(trained.log)))
     log = [
-        {key: round(float(np.median([trained.log[i][key] for i in some])), 3) for key in ("step", "d_loss", "g_loss")}
+        {
+            key: round(float(np.median([trained.log[i][key] for i in some])), 3)
+            for key in ("step", "d_loss", "g_loss")
+        }
         for some in bins
     ]
     return LiveFigure(
@@ -124,7 +133,11 @@ def walk(trained, generator=None, directions=5, rooms=9):
     """
     network, prior = trained.generator, trained.card["prior"]
     latents = _beside(network, draw_z(2 + rooms, network.z_dim, prior, generator))
-    ways = walking.top_directions(network, latents[0], directions).directions if directions else latents[:0]
+    ways = (
+        walking.top_directions(network, latents[0], directions).directions
+        if directions
+        else latents[:0]
+    )
     with torch.no_grad():
         strip = network(walking.line(latents[0], latents[1], 9))
     ends, wall = _numbers(latents[:2]), _numbers(latents[2:])
@@ -152,7 +165,9 @@ def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
     noise = torch.cat([nine[:4], nine[5:]]) - centre
     with torch.no_grad():
         shown = trained.generator(nine)
-    steps = [{"name": name, "step": _numbers(step[None])[0]} for name, step in (directions or {}).items()]
+    steps = [
+        {"name": name, "step": _numbers(step[None])[0]} for name, step in (directions or {}).items()
+    ]
     return LiveFigure(
         trained.generator, trained.card.get("name"), view="arithmetic", picture=_picture(figures.sheet(shown, 3)),
         data={"pool": _numbers(pool), "labels": list(labels), "noise": _numbers(noise), "directions": steps,
@@ -194,7 +209,8 @@ def forgetting(trained, z, rankings, insertion):
         with ablate(trained.generator, stage, start["units"]):
             after = trained.generator(z)
     named = [
-        {"name": name, "stage": stage, "units": [int(unit) for unit in units]} for name, (stage, units) in rankings.items()
+        {"name": name, "stage": stage, "units": [int(unit) for unit in units]}
+        for name, (stage, units) in rankings.items()
     ]
     painted = edit(at, on, [round(value, DIGITS) for value in torch.as_tensor(values).tolist()])
     return LiveFigure(
@@ -219,21 +235,37 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
     photos, labels = to_batch(rooms_shown.images), torch.from_numpy(rooms_shown.labels.copy())
     objects = [name for name in rooms.OBJECTS if rooms_shown.mask(name).any()]
     masks = [labels == rooms.LABELS.index(name) for name in objects]
-    field, edges, n = features.receptive_field(networks[0], stage), features.edges(photos), len(photos)
+    field, edges, n = (
+        features.receptive_field(networks[0], stage),
+        features.edges(photos),
+        len(photos),
+    )
     rows, fields, lifts = [photos], [], [[], [], []]
     for _, _, unit in chosen:
-        places = [features.peaks(activations_of(network, stage, photos)[:, unit])[1] for network in networks]
-        guided = [features.saliency(network, photos, stage, unit, at=at)
-                  for network, at in zip(networks, places, strict=True)]
+        places = [
+            features.peaks(activations_of(network, stage, photos)[:, unit])[1]
+            for network in networks
+        ]
+        guided = [
+            features.saliency(network, photos, stage, unit, at=at)
+            for network, at in zip(networks, places, strict=True)
+        ]
         cam = features.grad_cam(networks[0], photos, layer, stage, unit, at=places[0])
         cam = features.enlarge(cam, features.receptive_field(networks[0], layer))
         rows += [figures.signed(guided[0]), figures.spotlit(photos, cam), figures.signed(guided[1])]
-        fields.append([[*(field.start + field.jump * place).tolist(), field.size] for place in places[0]])
+        fields.append(
+            [[*(field.start + field.jump * place).tolist(), field.size] for place in places[0]]
+        )
         for kind, maps, at in zip(lifts, (*guided, edges), (*places, places[0]), strict=True):
             kind.append([features.lift(maps, mask, field.masks(at)).tolist() for mask in masks])
     first, rest = torch.cat(rows[:4]), torch.cat(rows)
-    by_room = [[[[_tenths(kind[u][o][i]) for o in range(len(objects))] for u in range(len(chosen))] for i in range(n)]
-               for kind in lifts]
+    by_room = [
+        [
+            [[_tenths(kind[u][o][i]) for o in range(len(objects))] for u in range(len(chosen))]
+            for i in range(n)
+        ]
+        for kind in lifts
+    ]
     return LiveFigure(
         view="units", picture=_picture(figures.sheet(first, n)),
         data={
@@ -253,7 +285,11 @@ def edit(stage, units, value=0.0, region=None):
     Arguments: `units`, indices; `value`, a number, or one for each unit; `region`, a bool mask (h, w), outside which
     nothing is set.
     """
-    entry = {"stage": stage, "units": torch.as_tensor(units).tolist(), "value": torch.as_tensor(value).tolist()}
+    entry = {
+        "stage": stage,
+        "units": torch.as_tensor(units).tolist(),
+        "value": torch.as_tensor(value).tolist(),
+    }
     if region is not None:
         entry["region"] = torch.as_tensor(region).int().flatten().tolist()
     return entry
@@ -280,6 +316,9 @@ def _tenths(value):
 
 def _picture(array, kind="webp", quality=75):
     """A data URI of uint8 (h, w, 3), small enough to stand in a page; of (h, w) as a PNG, whose numbers stay."""
-    buffer, options = io.BytesIO(), {"quality": quality, "method": 6} if kind == "webp" else {"optimize": True}
+    buffer, options = (
+        io.BytesIO(),
+        {"quality": quality, "method": 6} if kind == "webp" else {"optimize": True},
+    )
     Image.fromarray(array).save(buffer, kind, **options)
     return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -22,13 +22,17 @@ def fold(generator):
     where BatchNorm has no fixed statistics to fold.
     """
     if generator.training:
-        raise ValueError("in training mode BatchNorm follows each batch; call .eval() before the weights are folded")
+        raise ValueError(
+            "in training mode BatchNorm follows each batch; call .eval() before the weights are folded"
+        )
     folded = []
     for stage in generator.stages.values():
         convolution, *others = stage
         if any(isinstance(layer, torch.nn.BatchNorm2d) for layer in others):
             convolution = fuse_conv_bn_eval(convolution, others[0], transpose=True)
-        bias = torch.zeros(convolution.out_channels) if convolution.bias is None else convolution.bias
+        bias = (
+            torch.zeros(convolution.out_channels) if convolution.bias is None else convolution.bias
+        )
         folded.append((convolution.weight.detach().float().cpu(), bias.detach().float().cpu()))
     return folded
 
@@ -48,7 +52,9 @@ def pack(generator):
     channel. The header is a dict. Raises ValueError as `fold` does.
     """
     header, vectors, integers, bits_by_stage = [], [], [], bits_of(generator)
-    for (name, stage), (weight, bias) in zip(generator.stages.items(), fold(generator), strict=True):
+    for (name, stage), (weight, bias) in zip(
+        generator.stages.items(), fold(generator), strict=True
+    ):
         convolution = stage[0]
         first = name == "4x4"
         step, padding = (4, 0) if first else (convolution.stride[0], convolution.padding[0])
@@ -56,13 +62,15 @@ def pack(generator):
         bits = bits_by_stage[name]
         scale = weight.abs().amax((0, 2, 3)).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
         rounded = (weight / scale[:, None, None]).round().numpy()
-        padded = np.zeros((inputs, outputs, *weight.shape[2:]), "<i1" if bits == 8 else "<i2")  # filled up with zeros
+        # filled up with zeros
+        padded = np.zeros((inputs, outputs, *weight.shape[2:]), "<i1" if bits == 8 else "<i2")
         padded[: weight.shape[0], : weight.shape[1]] = rounded
         taps = [_taps(parity, step, padding, weight.shape[-1]) for parity in range(step)]
         blocks = []
         for _, down in taps:
             for _, right in taps:
-                window = padded[:, :, down][:, :, :, right].transpose(2, 3, 0, 1)  # row, column, input, output
+                # row, column, input, output
+                window = padded[:, :, down][:, :, :, right].transpose(2, 3, 0, 1)
                 window = window.reshape(*window.shape[:3], outputs // LANES, LANES)
                 blocks.append(window.transpose(3, 0, 1, 2, 4).tobytes())
         integers.extend(blocks)
@@ -100,4 +108,7 @@ def weights_script(generator, name):
     header, data = pack(generator)
     name = weights_name(header, data, name)
     entry = json.dumps({"header": header, "data": base64.b64encode(data).decode()})
-    return name, f"((globalThis.dcganLive ??= {{}}).weights ??= {{}})[{json.dumps(name)}] = {entry};\n"
+    return (
+        name,
+        f"((globalThis.dcganLive ??= {{}}).weights ??= {{}})[{json.dumps(name)}] = {entry};\n",
+    )

@@ -18,7 +18,8 @@ from dcgan_book import figures, training
 def show(widget, sentence="", still=""):
     """Displays `widget`, and where a page has no kernel for it, `sentence`, or the HTML `still`, in its place."""
     bundle = widget._repr_mimebundle_()
-    formats, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # anywidget gives both
+    # anywidget gives both
+    formats, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
     fallback = {"text/html": still or f"<p>{html.escape(sentence)}</p>"}
     display(formats | fallback, metadata=metadata, raw=True)
 
@@ -52,21 +53,34 @@ class LiveTraining:
 
     def __init__(self, config, images, seconds=60, every=20, models=None):
         seconds = min(seconds, float(os.environ.get("DCGAN_BOOK_LIVE_SECONDS") or seconds))
-        self.config, self.images, self.seconds, self.every, self.models = config, images, seconds, every, models
+        self.config, self.images, self.seconds, self.every, self.models = (
+            config,
+            images,
+            seconds,
+            every,
+            models,
+        )
         self.trained = self.error = None
         self.log = []
         self.bar = ipywidgets.IntProgress(max=config.steps, description="steps")
         self.status = ipywidgets.Label("starting")
-        self.stop_button = ipywidgets.Button(description="Stop", icon="stop", tooltip="Stop and keep what is learned")
+        self.stop_button = ipywidgets.Button(
+            description="Stop", icon="stop", tooltip="Stop and keep what is learned"
+        )
         self.stop_button.on_click(lambda _: self.stop())
         self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-        self.view = ipywidgets.VBox([ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.picture])
+        self.view = ipywidgets.VBox(
+            [ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.picture]
+        )
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
         """Shows the view, starts the run and returns at once."""
-        show(self.view, "A live figure stands here when the notebook runs: progress, losses and samples, and a button.")
+        show(
+            self.view,
+            "A live figure stands here when the notebook runs: progress, losses and samples, and a button.",
+        )
         self._thread.start()
         return self
 
@@ -98,8 +112,9 @@ class LiveTraining:
     def _run(self):
         self._began = time.monotonic()
         try:
-            self.trained = training.train(self.config, self.images, models=self.models, on_step=self._on_step,
-                                          progress=False)
+            self.trained = training.train(
+                self.config, self.images, models=self.models, on_step=self._on_step, progress=False
+            )
         except Exception as error:  # shown in the view, and raised again by wait()
             self.error = error
             self.status.value = f"stopped: {error}"
@@ -113,8 +128,14 @@ class LiveTraining:
         self.log.append(progress.record)
         self.bar.value = progress.step
         if last or progress.step % self.every == 0 or progress.step == 1:
-            self.status.value = "D {d_loss:.2f}, G {g_loss:.2f}, {images_per_s:.0f} images/s".format(**progress.record)
-            self.picture.value = figures.png(figures.training_view(self.log, progress.sample()[:16]))
+            self.status.value = (
+                "D {d_loss:.2f}, G {g_loss:.2f}, {images_per_s:.0f} images/s".format(
+                    **progress.record
+                )
+            )
+            self.picture.value = figures.png(
+                figures.training_view(self.log, progress.sample()[:16])
+            )
         if last:
             self.status.value += "; stopped" if progress.step < self.config.steps else "; done"
         return last

@@ -10,11 +10,14 @@ from dcgan_book.measure.scores import score
 def main(arguments=None):
     """The command line; ends the process with 1 and one line where there is nothing to score."""
     parser = argparse.ArgumentParser(
-        prog="python -m dcgan_book.measure", description="Write the scores of a generator of a drawn world into its card."
+        prog="python -m dcgan_book.measure",
+        description="Write the scores of a generator of a drawn world into its card.",
     )
     parser.add_argument("name", metavar="NAME", help="weights, or an exported folder")
     parser.add_argument("--samples", type=int, metavar="N", default=5000, help="default: 5000")
-    parser.add_argument("--held-out", type=int, metavar="N", default=20_000, help="real images (default: 20000)")
+    parser.add_argument(
+        "--held-out", type=int, metavar="N", default=20_000, help="real images (default: 20000)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="default: 0")
     parser.add_argument("--device", default="cpu", help="default: cpu")
     options = parser.parse_args(arguments)

@@ -39,7 +39,9 @@ def frechet_interval(
     """`frechet` as an Estimate. Resampling makes sets differ more than they do, so the interval is the value
     plus and minus the bootstrap's standard error times the normal quantile, and no percentiles."""
     random = generator or stream(0, "frechet")
-    draws = torch.tensor([frechet(_resample(first, random), _resample(second, random)) for _ in range(resamples)])
+    draws = torch.tensor(
+        [frechet(_resample(first, random), _resample(second, random)) for _ in range(resamples)]
+    )
     value, half = frechet(first, second), _normal(level) * draws.std().item()
     return Estimate(value, max(value - half, 0.0), value + half)
 
@@ -93,7 +95,9 @@ def diversity(features: torch.Tensor, threshold: float, level: float = 0.95) -> 
     pairs = n * (n - 1) / 2
     effective = min(share * (1 - share) / variance, pairs) if variance > 0 else pairs
     mean = sums.mean().item()
-    return Diversity(Estimate(mean, mean - half, mean + half), wilson(share * effective, effective, level))
+    return Diversity(
+        Estimate(mean, mean - half, mean + half), wilson(share * effective, effective, level)
+    )
 
 
 def _distances(first, second):
@@ -191,7 +195,10 @@ def memorisation(
     if not (len(generated) and len(training) and len(held_out)):
         raise MeasureError("the memorisation test needs generated, training and held-out images")
     reader = _reader(by, instrument)
-    samples, others = _points(generated, by, instrument), _points(held_out[: len(generated)], by, instrument)
+    samples, others = (
+        _points(generated, by, instrument),
+        _points(held_out[: len(generated)], by, instrument),
+    )
     both = _closest(torch.cat([samples, others]), training, *reader)
     own, real = both.distance.split([len(samples), len(others)])
     apart = _closest(samples, held_out, *reader)
@@ -210,11 +217,13 @@ def _nearer(first, second, level):
     """Chance that a number of `first` is below one of `second`, ties counting half, with its interval."""
     ordered = second.sort().values
     below = torch.searchsorted(ordered, first, right=True) + torch.searchsorted(ordered, first)
-    wins = 1 - below.double() / 2 / len(second)  # for each of `first`, the share of `second` above it
+    # for each of `first`, the share of `second` above it
+    wins = 1 - below.double() / 2 / len(second)
     ordered = first.sort().values
     below = torch.searchsorted(ordered, second, right=True) + torch.searchsorted(ordered, second)
     losses = below.double() / 2 / len(first)
     value = wins.mean().item()
-    spread = math.sqrt(wins.var().item() / len(first) + losses.var().item() / len(second))  # DeLong (1988)
+    # DeLong (1988)
+    spread = math.sqrt(wins.var().item() / len(first) + losses.var().item() / len(second))
     half = _normal(level) * spread
     return Estimate(value, max(value - half, 0.0), min(value + half, 1.0))

@@ -32,7 +32,8 @@ def wilson(k: float, n: float, level: float = 0.95) -> Estimate:
     z, share = _normal(level), k / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return Estimate(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share))  # rounding
+    # rounding
+    return Estimate(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share))
 
 
 def bootstrap(
@@ -52,17 +53,24 @@ def bootstrap(
     random = generator or stream(0, "bootstrap")
     means = torch.cat(
         [
-            values[torch.randint(len(values), (min(100, resamples - i), len(values)), generator=random)].mean(1)
+            values[
+                torch.randint(len(values), (min(100, resamples - i), len(values)), generator=random)
+            ].mean(1)
             for i in range(0, resamples, 100)
         ]
     )
-    low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
+    low, high = means.quantile(
+        torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    ).tolist()
     mean = values.mean().item()
-    return Estimate(mean, min(low, mean), max(high, mean))  # of equal values rounding could leave it outside
+    # of equal values rounding could leave it outside
+    return Estimate(mean, min(low, mean), max(high, mean))
 
 
 def correlation(
-    first: torch.Tensor | Sequence[float], second: torch.Tensor | Sequence[float], level: float = 0.95
+    first: torch.Tensor | Sequence[float],
+    second: torch.Tensor | Sequence[float],
+    level: float = 0.95,
 ) -> Estimate:
     """Pearson's correlation of two sets of numbers, (n,) each, with Fisher's interval (Fisher 1921). An Estimate.
 
@@ -89,7 +97,9 @@ def paired(
     """
     before, after = torch.as_tensor(before).double(), torch.as_tensor(after).double()
     if before.shape != after.shape:
-        raise ValueError(f"{len(before)} and {len(after)} values: a paired difference needs one z for each pair")
+        raise ValueError(
+            f"{len(before)} and {len(after)} values: a paired difference needs one z for each pair"
+        )
     return bootstrap(after - before, level, generator=generator)
 
 

@@ -55,9 +55,18 @@ class Schema:
 
 ROOMS = Schema(
     rooms,
-    scalars=("daylight", "bed_x", "bed_tone", "wood", "wall_saturation", "wall_brightness", "floor_brightness"),
+    scalars=(
+        "daylight",
+        "bed_x",
+        "bed_tone",
+        "wood",
+        "wall_saturation",
+        "wall_brightness",
+        "floor_brightness",
+    ),
     hues=("wall_hue", "bed_hue"),
-    choices={"bed_size": rooms.CHOICES["bed_size"]} | {f"{name}_place": rooms.PLACES for name in rooms.HUNG},
+    choices={"bed_size": rooms.CHOICES["bed_size"]}
+    | {f"{name}_place": rooms.PLACES for name in rooms.HUNG},
     owners={f"{name}_place": name for name in rooms.HUNG},
 )
 FACES = Schema(
@@ -100,7 +109,9 @@ class Network(nn.Module):
         self.grid = nn.Conv2d(4 * w, 32, 1)
         self.places = nn.Conv2d(2 * w, schema.attention_maps, 1) if schema.attention_maps else None
         inputs = 32 * 16 + 6 * w + 2 * w * schema.attention_maps
-        self.features = nn.Sequential(nn.Linear(inputs, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False))
+        self.features = nn.Sequential(
+            nn.Linear(inputs, FEATURES, bias=False), nn.BatchNorm1d(FEATURES, affine=False)
+        )
         self.head = nn.Linear(FEATURES, sum(schema.heads.values()))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -134,4 +145,6 @@ class Network(nn.Module):
 
 
 def _conv(before, after):
-    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+    )

@@ -31,7 +31,8 @@ FOLDER = pretrained.WEIGHTS / "instruments"
 FOLDERS = {"rooms": FOLDER, "faces": pretrained.WEIGHTS / "instruments-faces"}
 
 
-VISIBLE = 8  # pixels from which on an object counts as present; every object of a drawn room shows that many
+# pixels from which on an object counts as present; every object of a drawn room shows that many
+VISIBLE = 8
 
 
 BATCH = 250  # images read at a time
@@ -75,7 +76,11 @@ class Instrument:
     """
 
     def __init__(self, network: Network, card: dict, device: str | torch.device = "cpu"):
-        self.network, self.card, self.device = network.eval().requires_grad_(False).to(device), card, device
+        self.network, self.card, self.device = (
+            network.eval().requires_grad_(False).to(device),
+            card,
+            device,
+        )
         self.schema = network.schema
 
     def read(self, images: torch.Tensor | np.ndarray) -> Reading:
@@ -112,7 +117,9 @@ class Instrument:
         for name, value in zip(self.schema.scalars, heads["scalars"].unbind(1), strict=True):
             low, high = self.schema.world.RANGES[name]
             factors[name] = (low + (high - low) * (value + 1) / 2).clamp(low, high)
-        for name, (x, y) in zip(self.schema.hues, heads["hues"].unflatten(1, (-1, 2)).permute(1, 2, 0), strict=True):
+        for name, (x, y) in zip(
+            self.schema.hues, heads["hues"].unflatten(1, (-1, 2)).permute(1, 2, 0), strict=True
+        ):
             factors[name] = (torch.atan2(y, x) / (2 * math.pi)) % 1.0
         for name, options in self.schema.choices.items():
             factors[name] = np.array(options)[heads[name].argmax(1).numpy()]
@@ -135,7 +142,12 @@ class Instrument:
         if len(images) == 0:
             raise MeasureError("there are no images to read")
         parts = [
-            [part.cpu() for part in describe(self.network.encode(as_images(images[i : i + BATCH]).to(self.device)))]
+            [
+                part.cpu()
+                for part in describe(
+                    self.network.encode(as_images(images[i : i + BATCH]).to(self.device))
+                )
+            ]
             for i in range(0, len(images), BATCH)
         ]
         return [torch.cat(part) for part in zip(*parts, strict=True)]
@@ -148,11 +160,17 @@ def load(folder: str | Path = FOLDER, device: str | torch.device = "cpu") -> Ins
     """
     folder = Path(FOLDERS.get(str(folder), folder))
     if not (folder / "card.json").exists():
-        raise MeasureError(f"there is no instrument in {folder}: python -m dcgan_book.measure.learning makes one")
+        raise MeasureError(
+            f"there is no instrument in {folder}: python -m dcgan_book.measure.learning makes one"
+        )
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     network = Network(card["width"], SCHEMAS[card["data"]["name"]])
     network.load_state_dict(
-        {name: value.float() for name, value in load_file(folder / "instrument.safetensors").items()}, strict=False
+        {
+            name: value.float()
+            for name, value in load_file(folder / "instrument.safetensors").items()
+        },
+        strict=False,
     )
     return Instrument(network, card, device)
 

@@ -17,7 +17,9 @@ from dcgan_book.measure.reading import BATCH, Instrument, MeasureError, load
 from dcgan_book.models import Generator, initialise
 from dcgan_book.worlds import faces, rooms
 
-HELD_OUT = 3_000_000  # seed of the real rooms that generators, trained on 0 to 59,999, are compared with
+HELD_OUT = (
+    3_000_000  # seed of the real rooms that generators, trained on 0 to 59,999, are compared with
+)
 
 
 def co_occurrence(presence: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -31,7 +33,9 @@ def co_occurrence(presence: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def world_co_occurrence() -> torch.Tensor:
     """`co_occurrence` that the bedroom world itself has, in the order of `rooms.OBJECTS`."""
-    own = torch.tensor([rooms.PRESENCE.get(name, 1.0) for name in rooms.OBJECTS], dtype=torch.float64)
+    own = torch.tensor(
+        [rooms.PRESENCE.get(name, 1.0) for name in rooms.OBJECTS], dtype=torch.float64
+    )
     window, curtain = rooms.OBJECTS.index("window"), rooms.OBJECTS.index("curtain")
     own[curtain] *= own[window]  # a curtain hangs at a window only
     together = torch.outer(own, own)
@@ -75,38 +79,51 @@ def scores(
     Raises ValueError for too few held-out ones.
     """
     if held_out < 2 * n:
-        raise ValueError(f"held_out {held_out}: {n} samples need two sets of as many real images, {2 * n}")
+        raise ValueError(
+            f"held_out {held_out}: {n} samples need two sets of as many real images, {2 * n}"
+        )
     instrument = instrument or load(world, device)
     real = instrument.schema.world.dataset(held_out, HELD_OUT, progress=progress)
     threshold = instrument.card["near_identical"]
     images = sample(generator, n, prior, seed, device)
     reading = instrument.read(images)
     floor, other = (instrument.features(real.images[i * n : (i + 1) * n]) for i in range(2))
-    blank = initialise(Generator(generator.width, generator.z_dim, generator.kernel_size), stream(seed, "untrained"))
+    blank = initialise(
+        Generator(generator.width, generator.z_dim, generator.kernel_size),
+        stream(seed, "untrained"),
+    )
     recalibrate(blank, prior, 1024, seed).to(device)
     nothing = instrument.features(sample(blank, n, prior, seed, device))
-    spread, spread_real = diversity(reading.features, threshold), diversity(other, threshold)
     copied = {
         by: memorisation(images[:most], training, real.images, by, instrument)
         for by, most in (("features", n), ("pixels", 1000))
     }
+    content = _content_of_faces if instrument.schema is FACES else _content_of_rooms
     return {
         "samples": n,
         "seed": seed,
         "interval": "95 %",
-        **(_content_of_faces(reading) if instrument.schema is FACES else _content_of_rooms(reading)),
+        **content(reading),
         "frechet": numbers(frechet_interval(reading.features, other))
         | {
             "space": "instrument's features, not FID",
             "floor": numbers(frechet_interval(floor, other)),
             "untrained": numbers(frechet_interval(nothing, other)),
         },
-        "diversity": {
-            "pair_distance": numbers(spread.distance) | {"real": numbers(spread_real.distance)},
-            "near_identical": numbers(spread.near_identical)
-            | {"below": threshold, "real": numbers(spread_real.near_identical)},
+        "diversity": _variety(reading.features, other, threshold),
+        "memorisation": {
+            by: _copying(test, len(training), held_out) for by, test in copied.items()
         },
-        "memorisation": {by: _copying(test, len(training), held_out) for by, test in copied.items()},
+    }
+
+
+def _variety(generated, real, threshold):
+    """How far apart the images of a pair are, and how many pairs all but agree, beside the same for real ones."""
+    ours, theirs = diversity(generated, threshold), diversity(real, threshold)
+    return {
+        "pair_distance": numbers(ours.distance) | {"real": numbers(theirs.distance)},
+        "near_identical": numbers(ours.near_identical)
+        | {"below": threshold, "real": numbers(theirs.near_identical)},
     }
 
 
@@ -136,9 +153,12 @@ def _content_of_rooms(reading):
             name: numbers(rate) | {"world": round(world.diagonal()[i].item(), 5)}
             for i, (name, rate) in enumerate(rates(reading.presence).items())
         },
-        "night": numbers(wilson(int(reading.factors["night"].sum()), len(reading))) | {"world": rooms.NIGHT},
+        "night": numbers(wilson(int(reading.factors["night"].sum()), len(reading)))
+        | {"world": rooms.NIGHT},
         "together": {
-            "mean_difference": rounded((pairs - world).abs()[tuple(torch.triu_indices(*world.shape, 1))].mean().item()),
+            "mean_difference": rounded(
+                (pairs - world).abs()[tuple(torch.triu_indices(*world.shape, 1))].mean().item()
+            ),
             "largest": {"pair": [first, second]}
             | numbers(wilson(together, len(reading)))
             | {"world": rounded(world.flatten()[worst].item())},
@@ -150,7 +170,8 @@ def _content_of_faces(reading):
     """Rates of what can be named, and how widely what is continuous varies, beside the world's."""
     kinds = faces.RATES["presentation"]
     hair = {
-        style: sum(kinds[kind] * faces.HAIR_RATES[kind][style] for kind in kinds) for style in faces.HAIR_RATES["man"]
+        style: sum(kinds[kind] * faces.HAIR_RATES[kind][style] for kind in kinds)
+        for style in faces.HAIR_RATES["man"]
     }
     known = {"glasses": faces.GLASSES, "beard": faces.BEARD * kinds["man"], "face": 1.0}
     found = {name: (reading.presence[name], {True: rate}) for name, rate in known.items()}
@@ -161,7 +182,8 @@ def _content_of_faces(reading):
     content = {}
     for name, (values, expected) in found.items():
         shares = {
-            option: numbers(wilson(int((values == option).sum()), len(values))) | {"world": rounded(rate)}
+            option: numbers(wilson(int((values == option).sum()), len(values)))
+            | {"world": rounded(rate)}
             for option, rate in expected.items()
         }
         content[name] = shares[True] if True in shares else shares
@@ -186,7 +208,15 @@ def scores_of(trained: pretrained.Pretrained, n: int = 250) -> dict:
     world = trained.card["data"]["name"]
     world = world if world in SCHEMAS else "rooms"
     training = SCHEMAS[world].world.dataset(2 * n, progress=False).images
-    return scores(trained.generator, training, trained.card["prior"], n, held_out=2 * n, progress=False, world=world)
+    return scores(
+        trained.generator,
+        training,
+        trained.card["prior"],
+        n,
+        held_out=2 * n,
+        progress=False,
+        world=world,
+    )
 
 
 def numbers(estimate: Estimate) -> dict[str, float]:
@@ -216,18 +246,21 @@ def score(
     model = pretrained.load(name, device)
     data = model.card["data"]
     if data["name"] not in SCHEMAS:
-        raise MeasureError(f"{name} was trained on {data['name']}: only rooms and faces can be scored")
-    card = model.folder / "card.json"
-    if not card.exists():
+        raise MeasureError(
+            f"{name} was trained on {data['name']}: only rooms and faces can be scored"
+        )
+    card = model.folder / "card.json" if model.folder else None
+    if card is None or not card.exists():
         raise MeasureError(
             f"{model.folder} is a run and has no card: export it first, python -m dcgan_book.pretrained export"
         )
     training = SCHEMAS[data["name"]].world.dataset(data["images"], progress=progress).images
     found = scores(model.generator, training, model.card["prior"], n, seed, held_out, device=device,
                    progress=progress, world=data["name"])  # fmt: skip
-    command = f"python -m dcgan_book.measure {model.folder.name}"
+    command = f"python -m dcgan_book.measure {card.parent.name}"
     with atomic_write(card) as temporary:
         temporary.write_text(
-            json.dumps(model.card | {"scores": {"command": command} | found}, indent=1) + "\n", encoding="utf-8"
+            json.dumps(model.card | {"scores": {"command": command} | found}, indent=1) + "\n",
+            encoding="utf-8",
         )
     return found

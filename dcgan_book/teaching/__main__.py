@@ -21,13 +21,24 @@ HELP = {
 
 def parser():
     """The command line's."""
-    found = argparse.ArgumentParser(prog="python -m dcgan_book.teaching", description=__doc__.splitlines()[0])
-    found.add_argument("--book", type=Path, default=Path("book"), help="the folder of the notebooks (default: book)")
+    found = argparse.ArgumentParser(
+        prog="python -m dcgan_book.teaching", description=__doc__.splitlines()[0]
+    )
+    found.add_argument(
+        "--book",
+        type=Path,
+        default=Path("book"),
+        help="the folder of the notebooks (default: book)",
+    )
     commands = found.add_subparsers(dest="what", required=True)
     for what, said in HELP.items():
         one = commands.add_parser(what, help=said)
-        one.add_argument("to", type=Path, help="the folder to write to; files of the same name are replaced")
-    one = commands.add_parser("accept", help="run chapters and keep the claims' numbers that they find")
+        one.add_argument(
+            "to", type=Path, help="the folder to write to; files of the same name are replaced"
+        )
+    one = commands.add_parser(
+        "accept", help="run chapters and keep the claims' numbers that they find"
+    )
     one.add_argument("chapters", nargs="+", metavar="CHAPTER", help="such as 02-walking")
     return found
 
@@ -45,7 +56,9 @@ def accept(book, chapter):
         raise ClasskitError(f"there is no chapter {chapter!r} in {book}")
     notebook = nbformat.read(path, as_version=4)
     with mock.patch.dict(os.environ, DCGAN_BOOK_ACCEPT="1"):
-        NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(path.parent)}}).execute()
+        NotebookClient(
+            notebook, timeout=1800, resources={"metadata": {"path": str(path.parent)}}
+        ).execute()
     return path
 
 

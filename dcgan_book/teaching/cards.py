@@ -15,15 +15,18 @@ SIGNS = {
     "holds": "●", "holds in part": "◐", "does not hold here": "○", "cannot be tested here": "–", BOUND: "≤", ANSWER: "?",
 }  # fmt: skip
 BOX = "border:1px solid #8a94a6;border-left:6px solid #0b4f71;border-radius:8px;padding:.7rem 1rem;margin:1.2rem 0"
-PILL = (
-    "float:right;font-weight:700;border:2px solid currentColor;border-radius:99px;padding:0 .7em;margin:0 0 .3em .6em"
-)
+PILL = "float:right;font-weight:700;border:2px solid currentColor;border-radius:99px;padding:0 .7em;margin:0 0 .3em .6em"
 ROW = "display:flex;flex-wrap:wrap;gap:.1rem .7rem;align-items:center;font-size:.85em;line-height:1.3;margin:.25rem 0"
-NAME, NUMBER = "flex:1 1 10rem", "flex:0 0 8.5rem;white-space:nowrap"  # a name takes a line of its own on a phone
+# a name takes a line of its own on a phone
+NAME, NUMBER = "flex:1 1 10rem", "flex:0 0 8.5rem;white-space:nowrap"
 TRACK = "flex:2 1 7rem;position:relative;height:1.3em;background:linear-gradient(#8a94a6,#8a94a6) center/100% 1px no-repeat"
 
 
-def card(claim: Claim, measured: Sequence[Measured] | Bound | None = None, fine_print: str = "#the-fine-print") -> str:
+def card(
+    claim: Claim,
+    measured: Sequence[Measured] | Bound | None = None,
+    fine_print: str = "#the-fine-print",
+) -> str:
     """The card of a claim as HTML.
 
     Arguments: `claim`, of `verdicts.registry`; `measured`, as for `verdicts.verdict`, whose errors it raises;
@@ -57,7 +60,11 @@ def _rule(claim, found):
     wanted = f"{rule.value} is {rule.clear} {rule.control}"
     if rule.level:
         kind, level = rule.level
-        wanted += f", and no worse than {rule.floor}" if kind == "as" else f", and {kind} {_number(level, rule.unit)}"
+        wanted += (
+            f", and no worse than {rule.floor}"
+            if kind == "as"
+            else f", and {kind} {_number(level, rule.unit)}"
+        )
     taken = ", ".join(rule.resampled)
     return html.escape(f"Rule: {wanted}. Resampled: {taken}. ") + because
 
@@ -69,14 +76,20 @@ def _picture(claim, measured):
     rule = claim.rule
     rows = [(each.reading, each.value, True) for each in measured]
     for name, of in ((rule.control, "control"), (rule.floor, "floor")):
-        known = {each.reading: getattr(each, of) for each in measured if getattr(each, of) is not None}
+        known = {
+            each.reading: getattr(each, of) for each in measured if getattr(each, of) is not None
+        }
         if len(set(known.values())) == 1:
             rows.append((name, next(iter(known.values())), False))
         else:
-            rows.extend((f"{name}: {reading}", estimate, False) for reading, estimate in known.items())
+            rows.extend(
+                (f"{name}: {reading}", estimate, False) for reading, estimate in known.items()
+            )
     level = rule.level[1] if rule.level and rule.level[0] != "as" else None
     low, high = _axis([estimate for _, estimate, _ in rows], level, rule.unit)
-    drawn = "".join(_row(name, estimate, full, level, (low, high), rule.unit) for name, estimate, full in rows)
+    drawn = "".join(
+        _row(name, estimate, full, level, (low, high), rule.unit) for name, estimate, full in rows
+    )
     head = html.escape(rule.value[0].upper() + rule.value[1:])
     ends = f"{_number(low, rule.unit)} to {_number(high, rule.unit)}"
     asked = f", dashed: {_number(level, rule.unit)}" if level is not None else ""
@@ -87,7 +100,9 @@ def _picture(claim, measured):
 
 
 def _row(name, estimate, full, level, axis, unit):
-    low, value, high = (_place(number, axis) for number in (estimate.low, estimate.value, estimate.high))
+    low, value, high = (
+        _place(number, axis) for number in (estimate.low, estimate.value, estimate.high)
+    )
     thick = 4 if full else 2
     bar = (
         f"position:absolute;left:{low}%;width:{max(high - low, 0.4):.2f}%;top:calc(50% - {thick / 2}px);height:{thick}px;"
@@ -129,7 +144,9 @@ def _place(number, axis):
 
 def _number(number, unit):
     if unit == "%":
-        share = f"{number:.1%}" if abs(number) < 0.1 and round(number * 100, 1) % 1 else f"{number:.0%}"
+        share = (
+            f"{number:.1%}" if abs(number) < 0.1 and round(number * 100, 1) % 1 else f"{number:.0%}"
+        )
         return share.replace("-0%", "0%")
     return f"{number:.3g}"
 
@@ -139,4 +156,3 @@ def _said(rows, unit):
         f"{name}: {_number(estimate.value, unit)} [{_number(estimate.low, unit)}, {_number(estimate.high, unit)}]"
         for name, estimate, _ in rows
     )
-

@@ -59,7 +59,9 @@ def refuses(check, *wrong):
             check(answer)
         except AssertionError as refusal:
             if not str(refusal):
-                raise AssertionError(f"{check.__name__} refuses wrong answer {i} without a word") from refusal
+                raise AssertionError(
+                    f"{check.__name__} refuses wrong answer {i} without a word"
+                ) from refusal
         else:
             raise AssertionError(f"{check.__name__} accepts wrong answer {i}")
 
@@ -70,7 +72,11 @@ def exercises(notebook):
     for cell in notebook.cells:
         for match in FENCE.finditer(cell.source if cell.cell_type == "markdown" else ""):
             if match["title"].startswith("Exercise"):
-                line = re.search(r"^\*(?P<minutes>[^,*]+), (?P<difficulty>\w+), (?P<kind>[\w ]+)\.\*", match["body"], re.M)
+                line = re.search(
+                    r"^\*(?P<minutes>[^,*]+), (?P<difficulty>\w+), (?P<kind>[\w ]+)\.\*",
+                    match["body"],
+                    re.M,
+                )
                 found.append((match["title"].removeprefix("Exercise: "), line and line.groupdict()))
     return found
 
@@ -119,7 +125,11 @@ def solutions(notebook):
 def _plain(notebook, solution):
     """A copy whose text needs no MyST: exercises are headings, `solution` writes what their dropdowns hold."""
     notebook = copy.deepcopy(notebook)
-    notebook.cells = [cell for cell in notebook.cells if "wrong" not in tags(cell) and "ledger.write(" not in cell.source]
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if "wrong" not in tags(cell) and "ledger.write(" not in cell.source
+    ]
     values = glued(notebook)
     notebook.metadata.pop("glued", None)
     for cell in notebook.cells:
@@ -134,7 +144,9 @@ def _plain(notebook, solution):
 
 
 def _block(match, solution):
-    body = FENCE.sub(lambda inner: solution(inner) if inner["kind"] == "dropdown" else inner[0], match["body"])
+    body = FENCE.sub(
+        lambda inner: solution(inner) if inner["kind"] == "dropdown" else inner[0], match["body"]
+    )
     if match["kind"] == "dropdown":
         return solution(match)
     if match["kind"] != "admonition":
@@ -167,8 +179,13 @@ def read(path):
     """A notebook; to one that a build has run belongs what its cells glued, which the build keeps beside it."""
     notebook, beside = nbformat.read(path, as_version=4), path.with_suffix(".glue.json")
     if beside.exists():
-        known = {name: output["data"] for name, output in json.loads(beside.read_text(encoding="utf-8")).items()}
-        notebook.metadata["glued"] = {name: of["text/plain"] for name, of in known.items() if "text/plain" in of}
+        known = {
+            name: output["data"]
+            for name, output in json.loads(beside.read_text(encoding="utf-8")).items()
+        }
+        notebook.metadata["glued"] = {
+            name: of["text/plain"] for name, of in known.items() if "text/plain" in of
+        }
     return notebook
 
 
@@ -251,14 +268,19 @@ def slides(notebook, title):
     goes to the speaker's notes (press S), all other code is left out. Raises ClasskitError for a notebook without outputs.
     """
     if not any(cell.get("outputs") for cell in notebook.cells):
-        raise ClasskitError("slides show what cells have put out: build the book first, then run this again")
+        raise ClasskitError(
+            "slides show what cells have put out: build the book first, then run this again"
+        )
     from nbconvert.exporters import SlidesExporter
 
     exporter = SlidesExporter(raw_template=SLIDES, exclude_input_prompt=True, exclude_output_prompt=True,
                               reveal_number="c/t")  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=list(_slides(notebook)), metadata={"title": title})
     files = resources.files("sphinx_revealjs") / "_static" / "revealjs"
-    scripts = [(files / name).read_text(encoding="utf-8") for name in ("dist/reveal.js", "plugin/notes/notes.js")]
+    scripts = [
+        (files / name).read_text(encoding="utf-8")
+        for name in ("dist/reveal.js", "plugin/notes/notes.js")
+    ]
     page, _ = exporter.from_notebook_node(notebook, {"scripts": "\n".join(scripts)})
     sheets = (files / "dist" / name for name in ("reset.css", "reveal.css", "theme/white.css"))
     styles = [sheet.read_text(encoding="utf-8") for sheet in sheets]
@@ -288,8 +310,15 @@ def _parts(notebook):
                 yield nbformat.v4.new_markdown_cell(_math(_prose(text, values))), given or kind
         elif figure := cell.metadata.get("mystnb", {}).get("figure"):
             says = html.escape(cell.metadata["mystnb"].get("image", {}).get("alt", ""))
-            pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
-            shown = [f'<img src="data:image/png;base64,{picture.strip()}" alt="{says}">' for picture in pictures]
+            pictures = [
+                output.data["image/png"]
+                for output in cell.outputs
+                if "image/png" in output.get("data", {})
+            ]
+            shown = [
+                f'<img src="data:image/png;base64,{picture.strip()}" alt="{says}">'
+                for picture in pictures
+            ]
             text = "\n".join([*shown, f'<p class="caption">{figure["caption"]}</p>'])
             yield nbformat.v4.new_markdown_cell(text), given or "subslide"
         elif given not in (None, "skip") or "derived" in tags(cell):
@@ -304,7 +333,9 @@ def _talk(text):
     """
     at, fresh = 0, False
     for match in re.finditer(FENCE.pattern + r"|^#{1,3} (?P<heading>.*)$|\Z", text, re.M):
-        for block in filter(None, (part.strip() for part in re.split(r"\n\s*\n", text[at : match.start()]))):
+        for block in filter(
+            None, (part.strip() for part in re.split(r"\n\s*\n", text[at : match.start()]))
+        ):
             if fresh and block[0] not in "|-*:(":
                 sentence = re.match(r".*?[.?!](?=\s|$)", block, re.S)
                 yield "-", sentence[0] if sentence else block
@@ -351,7 +382,8 @@ def write(what, path, to):
         raise ClasskitError(f"{to} holds the chapters themselves: name another folder")
     to.mkdir(parents=True, exist_ok=True)
     book = path.resolve().parent
-    built = book.parent / "_build" / "jupyter_execute" / book.name / path.name  # where a build leaves what it has run
+    # where a build leaves what it has run
+    built = book.parent / "_build" / "jupyter_execute" / book.name / path.name
     source = built if built.exists() and (what == "slides" or _same(built, path)) else path
     notebook = read(source)
     if what == "slides":
@@ -368,5 +400,7 @@ def write(what, path, to):
 
 def _same(built, path):
     """Whether what was built is what the chapter says today."""
-    sources = [[cell.source for cell in nbformat.read(file, as_version=4).cells] for file in (built, path)]
+    sources = [
+        [cell.source for cell in nbformat.read(file, as_version=4).cells] for file in (built, path)
+    ]
     return sources[0] == sources[1]

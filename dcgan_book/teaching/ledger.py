@@ -47,9 +47,13 @@ class Row:
         for field in fields(self):
             text = getattr(self, field.name)
             if not isinstance(text, str) or not text.strip():
-                raise LedgerError(f"{field.name} of the row {self.claim!r} is {text!r}: give a sentence or a name")
+                raise LedgerError(
+                    f"{field.name} of the row {self.claim!r} is {text!r}: give a sentence or a name"
+                )
         if set(self.claim) & set("`<>"):
-            raise LedgerError(f"the claim {self.claim!r} becomes a link: write it without `, < and >")
+            raise LedgerError(
+                f"the claim {self.claim!r} becomes a link: write it without `, < and >"
+            )
         if self.verdict not in VERDICTS:
             raise LedgerError(f"{self.verdict!r} is no verdict: take one of {', '.join(VERDICTS)}")
 
@@ -69,7 +73,9 @@ def write(chapter, rows, folder=None, accept=False):
     rows = list(rows)
     twice = [claim for claim, times in Counter(row.claim for row in rows).items() if times > 1]
     if not rows or twice:
-        raise LedgerError(f"{chapter} claims {twice[0]!r} twice" if twice else f"{chapter} has no rows")
+        raise LedgerError(
+            f"{chapter} claims {twice[0]!r} twice" if twice else f"{chapter} has no rows"
+        )
     own = None if folder else os.environ.get("DCGAN_BOOK_RESULTS")
     path = Path(folder or own or "results") / f"{chapter}.json"
     remedy = f"if that is right, run 'python -m dcgan_book.teaching accept {chapter}'"
@@ -96,7 +102,10 @@ def write(chapter, rows, folder=None, accept=False):
 
 def load(chapter, folder):
     """The rows of one chapter in a folder of results, a list of Row."""
-    return [Row(**row) for row in json.loads((Path(folder) / f"{chapter}.json").read_text(encoding="utf-8"))]
+    return [
+        Row(**row)
+        for row in json.loads((Path(folder) / f"{chapter}.json").read_text(encoding="utf-8"))
+    ]
 
 
 def load_all(folder):
@@ -113,14 +122,19 @@ def agree(new, old):
     if NUMBER.sub("#", new) != NUMBER.sub("#", old):
         return False
     news, olds = _numbers(new), _numbers(old)
-    return all(abs(a - b) <= min(width, other) for (a, width), (b, other) in zip(news, olds, strict=True))
+    return all(
+        abs(a - b) <= min(width, other) for (a, width), (b, other) in zip(news, olds, strict=True)
+    )
 
 
 def _numbers(text):
     """Every number of a text, and how far from it another may be: half of the interval that it stands with."""
     numbers = []
     for match in INTERVAL.finditer(text):
-        values = [float(found.replace(",", "").replace("−", "-")) for found in re.findall(NUMBER, match[0])]
+        values = [
+            float(found.replace(",", "").replace("−", "-"))
+            for found in re.findall(NUMBER, match[0])
+        ]
         half = (values[-1] - values[-2]) / 2 if match[0].endswith("]") else 0
         for value, found in zip(values, re.findall(NUMBER, match[0]), strict=True):
             digit = 10.0 ** -len(re.sub("e.*", "", found).partition(".")[2])

@@ -99,7 +99,9 @@ def registry(path: str | Path) -> dict[str, Claim]:
         try:
             kinds = [kind for kind in DECIDES if entry.get(kind)]
             if len(kinds) != 1:
-                raise ClaimError(f"has {' and '.join(kinds) or 'nothing that decides'}; give one of {', '.join(DECIDES)}")
+                raise ClaimError(
+                    f"has {' and '.join(kinds) or 'nothing that decides'}; give one of {', '.join(DECIDES)}"
+                )
             claim = Claim(**entry | ({"rule": _rule(**entry["rule"])} if "rule" in entry else {}))
         except (TypeError, ClaimError) as error:
             raise ClaimError(f"claim {entry.get('id')!r}: {error}") from None
@@ -116,10 +118,18 @@ def _rule(clear, readings, resampled, level=None, **others):
         raise ClaimError(f"unit is {others['unit']!r}; it is one of {', '.join(UNITS)}")
     if level is not None:
         ((kind, wanted),) = level.items()
-        if kind not in LEVELS or (kind == "as") != (wanted == "floor") or (kind == "as" and not others.get("floor")):
-            raise ClaimError(f"level is {level}; it is {{at least: x}}, {{at most: x}} or {{as: floor}} with a floor")
+        if (
+            kind not in LEVELS
+            or (kind == "as") != (wanted == "floor")
+            or (kind == "as" and not others.get("floor"))
+        ):
+            raise ClaimError(
+                f"level is {level}; it is {{at least: x}}, {{at most: x}} or {{as: floor}} with a floor"
+            )
         level = kind, wanted
-    return Rule(clear=clear, readings=tuple(readings), resampled=tuple(resampled), level=level, **others)
+    return Rule(
+        clear=clear, readings=tuple(readings), resampled=tuple(resampled), level=level, **others
+    )
 
 
 def verdict(claim: Claim, measured: Sequence[Measured] | Bound | None = None) -> Verdict:
@@ -143,11 +153,23 @@ def verdict(claim: Claim, measured: Sequence[Measured] | Bound | None = None) ->
             raise ClaimError(f"{claim.id}: a claim of absence takes a Bound")
         return _bounded(measured, claim.bound["trainings"])
     rule = claim.rule
-    if isinstance(measured, Bound) or sorted(each.reading for each in measured) != sorted(rule.readings):
-        given = "a Bound" if isinstance(measured, Bound) else ", ".join(each.reading for each in measured) or "none"
-        raise ClaimError(f"{claim.id}: readings are {given}; the rule asks for {', '.join(rule.readings)}")
+    if isinstance(measured, Bound) or sorted(each.reading for each in measured) != sorted(
+        rule.readings
+    ):
+        given = (
+            "a Bound"
+            if isinstance(measured, Bound)
+            else ", ".join(each.reading for each in measured) or "none"
+        )
+        raise ClaimError(
+            f"{claim.id}: readings are {given}; the rule asks for {', '.join(rule.readings)}"
+        )
     clear = [each.reading for each in measured if _clear(each.value, each.control, rule.clear)]
-    full = [each.reading for each in measured if each.reading in clear and _reaches(claim.id, rule, each)]
+    full = [
+        each.reading
+        for each in measured
+        if each.reading in clear and _reaches(claim.id, rule, each)
+    ]
     few = _few(min(each.trainings for each in measured), rule.trainings)
     among = f" under {_listed(clear)}, not under {_listed([r for r in rule.readings if r not in clear])}"
     if not clear:
@@ -159,13 +181,18 @@ def verdict(claim: Claim, measured: Sequence[Measured] | Bound | None = None) ->
         return Verdict(IN_PART, f"{rule.clear} its control{among}{few}")
     short = [reading for reading in rule.readings if reading not in full]
     where = f" under {_listed(short)}" if len(measured) > 1 else ""
-    return Verdict(IN_PART, f"{rule.clear} its control{_every(rule)}, but short of the level{where}{few}")
+    return Verdict(
+        IN_PART, f"{rule.clear} its control{_every(rule)}, but short of the level{where}{few}"
+    )
 
 
 def _bounded(measured, needed):
     low_power = measured.power.low <= max(measured.value.high, 0.05)
     if low_power:
-        return Verdict(UNTESTED, f"the test finds planted copies no more often than it sees copies at {measured.at:.0%}")
+        return Verdict(
+            UNTESTED,
+            f"the test finds planted copies no more often than it sees copies at {measured.at:.0%}",
+        )
     return Verdict(
         BOUND,
         f"no more than {max(measured.value.high, 0):.1%} by this test, whose power at {measured.at:.0%} is "
@@ -184,7 +211,9 @@ def _reaches(name, rule, measured):
     kind, wanted = rule.level
     if kind == "as":
         if measured.floor is None:
-            raise ClaimError(f"{name}: the rule compares with a floor ({rule.floor}), and none was measured")
+            raise ClaimError(
+                f"{name}: the rule compares with a floor ({rule.floor}), and none was measured"
+            )
         other = "below" if rule.clear == "above" else "above"
         return not _clear(measured.value, measured.floor, other)
     return measured.value.low >= wanted if kind == "at least" else measured.value.high <= wanted

@@ -30,4 +30,31 @@ from dcgan_book.training.runs import (
     sheets,
 )
 
-__all__ = ['BAR', 'CHANGEABLE', 'CHECKPOINT', 'EARLY_SHEETS', 'LOG_EVERY', 'PRECISIONS', 'Progress', 'RECALIBRATION', 'RunFolder', 'SHEET_ROWS', 'TrainConfig', 'Trained', 'TrainingError', 'adam', 'batch_indices', 'choose_device', 'choose_precision', 'computing', 'cross_entropy', 'gan_step', 'gradient_penalty', 'machine_facts', 'read_checkpoint', 'read_log', 'sheets', 'train']
+__all__ = [
+    "BAR",
+    "CHANGEABLE",
+    "CHECKPOINT",
+    "EARLY_SHEETS",
+    "LOG_EVERY",
+    "PRECISIONS",
+    "Progress",
+    "RECALIBRATION",
+    "RunFolder",
+    "SHEET_ROWS",
+    "TrainConfig",
+    "Trained",
+    "TrainingError",
+    "adam",
+    "batch_indices",
+    "choose_device",
+    "choose_precision",
+    "computing",
+    "cross_entropy",
+    "gan_step",
+    "gradient_penalty",
+    "machine_facts",
+    "read_checkpoint",
+    "read_log",
+    "sheets",
+    "train",
+]

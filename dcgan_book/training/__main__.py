@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     stopped_by: list[int] = []
     try:
         out = Path(out or f"runs/{_kind(options.get('data', 'rooms'))}")
-        if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):  # torchrun starts all anew when one has ended
+        restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+        if restarts:  # torchrun starts all anew when one has ended
             resume = (out / "checkpoint.pt").exists()
         if resume:
             options = read_checkpoint(out)["config"] | options
@@ -35,7 +36,12 @@ def main(arguments: list[str] | None = None) -> None:
         images = data.load(config.data, config.size, config.limit, progress=talks).images
         with _signals_in(stopped_by):
             trained = train(
-                config, images, run=out, resume=resume, on_step=lambda _: bool(stopped_by), progress=talks
+                config,
+                images,
+                run=out,
+                resume=resume,
+                on_step=lambda _: bool(stopped_by),
+                progress=talks,
             )
     except (TrainingError, data.DataError) as error:
         sys.exit(f"error: {error}")
@@ -45,14 +51,19 @@ def main(arguments: list[str] | None = None) -> None:
         if dist.is_initialized():
             dist.destroy_process_group()
     if stopped_by and trained.step < config.steps:
-        print(f"stopped after step {trained.step}; the same command with --resume goes on", file=sys.stderr)
+        print(
+            f"stopped after step {trained.step}; the same command with --resume goes on",
+            file=sys.stderr,
+        )
         sys.exit(128 + stopped_by[0])
 
 
 def _kind(spec):
     """What a run on `spec` is called: rooms, faces, lsun, celeba, or the folder's own name."""
     kind = spec.partition(":")[0]
-    return kind if kind in data.NAMED else Path(spec).expanduser().resolve().name.removesuffix(".npy")
+    return (
+        kind if kind in data.NAMED else Path(spec).expanduser().resolve().name.removesuffix(".npy")
+    )
 
 
 @contextlib.contextmanager
@@ -72,6 +83,47 @@ def _signals_in(stopped_by):
             signal.signal(number, handler)
 
 
+# Each group's flags, with what --help says of them; a field of TrainConfig gives the type and the default.
+FLAGS = {
+    "the run": {
+        "--data": ("rooms[:N], faces[:N], a folder of images, lsun:PATH[:category], celeba:PATH or a FILE.npy", {}),
+        "--limit": ("use only the first N images", {"type": int, "metavar": "N"}),
+        "--size": ("pixels a side; 32 and 128 take one stage fewer or more", {"choices": SIZES}),
+        "--out": ("folder of the run (default: runs/ and the name of the data)", {"metavar": "FOLDER"}),
+        "--steps": ("batches, each one step of D and one of G", {"metavar": "N"}),
+        "--seed": ("starts every random stream", {"metavar": "N"}),
+        "--resume": ("go on from the checkpoint in --out", {"action": "store_true"}),
+        "--checkpoint-every": ("steps between checkpoints", {"metavar": "N"}),
+        "--sheet-every": ("steps between sample sheets, after denser ones at the start", {"metavar": "N"}),
+    },
+    "the paper's recipe": {
+        "--batch": ("images in a batch", {"metavar": "N"}),
+        "--prior": ("distribution of z: uniform on [-1, 1], or normal", {"choices": PRIORS}),
+        "--width": ("feature maps next to the image; the paper's network has 128", {"metavar": "N"}),
+        "--z-dim": ("numbers in z", {"metavar": "N"}),
+        "--kernel-size": ("4, or 5 as in the authors' code", {"choices": (4, 5)}),
+        "--lr-d": ("Adam's learning rate for D", {"metavar": "RATE"}),
+        "--lr-g": ("Adam's learning rate for G", {"metavar": "RATE"}),
+        "--beta1": ("Adam's momentum; 0.9 oscillates", {"metavar": "BETA"}),
+    },
+    "remedies, off by default": {
+        "--instance-noise": ("add N(0, SIGMA) noise to all that D sees", {"metavar": "SIGMA"}),
+        "--noise-steps": ("let it fall to nothing over N steps (default: it stays)", {"type": int, "metavar": "N"}),
+        "--label-smoothing": ("label real images 1 - EPS instead of 1", {"metavar": "EPS"}),
+        "--r1": ("penalise D's gradient at real images, weight for example 1", {"metavar": "GAMMA"}),
+        "--r1-every": ("do so every N steps, N times as strongly", {"metavar": "N"}),
+        "--relativistic": ("let D judge pairs of a real and a generated image", {"action": "store_true"}),
+        "--decay-from": ("let the rates fall to nothing from this share of the steps on", {"metavar": "SHARE"}),
+        "--ema": ("sample from a moving average of G's weights, decay for example 0.998", {"metavar": "DECAY"}),
+    },
+    "the machine": {
+        "--device": ("auto (cuda, else mps, else cpu) or a device's name", {}),
+        "--precision": ("auto takes what is fastest here in a short trial", {"choices": ("auto", *PRECISIONS)}),
+        "--threads": ("CPU threads (default: PyTorch's choice)", {"type": int, "metavar": "N"}),
+    },
+}  # fmt: skip
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m dcgan_book.training",
@@ -81,55 +133,14 @@ def _parser():
         "the sum over all, and each takes BatchNorm statistics of its own share.",
     )
     defaults = TrainConfig()
-
-    def add(group, flag, text, **options):
-        name = flag.lstrip("-").replace("-", "_")
-        default = getattr(defaults, name, None)
-        if default is not None and not isinstance(default, bool):
-            text += f" (default: {default})"
-            options.setdefault("type", type(default))
-        group.add_argument(flag, help=text, **options)
-
-    run = parser.add_argument_group("the run")
-    add(run, "--data", "rooms[:N], faces[:N], a folder of images, lsun:PATH[:category], celeba:PATH or a FILE.npy")
-    add(run, "--limit", "use only the first N images", type=int, metavar="N")
-    add(run, "--size", "pixels a side; 32 and 128 take one stage fewer or more", choices=SIZES)
-    add(run, "--out", "folder of the run (default: runs/ and the name of the data)", metavar="FOLDER")
-    add(run, "--steps", "batches, each one step of D and one of G", metavar="N")
-    add(run, "--seed", "starts every random stream", metavar="N")
-    add(run, "--resume", "go on from the checkpoint in --out", action="store_true")
-    add(run, "--checkpoint-every", "steps between checkpoints", metavar="N")
-    add(run, "--sheet-every", "steps between sample sheets, after denser ones at the start", metavar="N")
-
-    recipe = parser.add_argument_group("the paper's recipe")
-    add(recipe, "--batch", "images in a batch", metavar="N")
-    add(recipe, "--prior", "distribution of z: uniform on [-1, 1], or normal", choices=PRIORS)
-    add(recipe, "--width", "feature maps next to the image; the paper's network has 128", metavar="N")
-    add(recipe, "--z-dim", "numbers in z", metavar="N")
-    add(recipe, "--kernel-size", "4, or 5 as in the authors' code", choices=(4, 5))
-    add(recipe, "--lr-d", "Adam's learning rate for D", metavar="RATE")
-    add(recipe, "--lr-g", "Adam's learning rate for G", metavar="RATE")
-    add(recipe, "--beta1", "Adam's momentum; 0.9 oscillates", metavar="BETA")
-
-    remedies = parser.add_argument_group("remedies, off by default")
-    add(remedies, "--instance-noise", "add N(0, SIGMA) noise to all that D sees", metavar="SIGMA")
-    add(remedies, "--noise-steps", "let it fall to nothing over N steps (default: it stays)", type=int, metavar="N")
-    add(remedies, "--label-smoothing", "label real images 1 - EPS instead of 1", metavar="EPS")
-    add(remedies, "--r1", "penalise D's gradient at real images, weight for example 1", metavar="GAMMA")
-    add(remedies, "--r1-every", "do so every N steps, N times as strongly", metavar="N")
-    add(remedies, "--relativistic", "let D judge pairs of a real and a generated image", action="store_true")
-    add(remedies, "--decay-from", "let the rates fall to nothing from this share of the steps on", metavar="SHARE")
-    add(remedies, "--ema", "sample from a moving average of G's weights, decay for example 0.998", metavar="DECAY")
-
-    machine = parser.add_argument_group("the machine")
-    add(machine, "--device", "auto (cuda, else mps, else cpu) or a device's name")
-    add(
-        machine,
-        "--precision",
-        "auto takes what is fastest here in a short trial",
-        choices=("auto", *PRECISIONS),
-    )
-    add(machine, "--threads", "CPU threads (default: PyTorch's choice)", type=int, metavar="N")
+    for title, flags in FLAGS.items():
+        group = parser.add_argument_group(title)
+        for flag, (text, options) in flags.items():
+            default = getattr(defaults, flag.lstrip("-").replace("-", "_"), None)
+            if default is not None and not isinstance(default, bool):
+                text += f" (default: {default})"
+                options = {"type": type(default)} | options
+            group.add_argument(flag, help=text, **options)
     return parser
 
 

@@ -37,7 +37,9 @@ BLOCK = 1024  # images decoded between two notes of how far we are; bounds the m
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SLACK = 2**18  # bytes at the end of an LMDB that may rightly never have been written
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-ALLOWED = "give rooms[:N], faces[:N], a folder of images, lsun:PATH[:category], celeba:PATH or a FILE.npy"
+ALLOWED = (
+    "give rooms[:N], faces[:N], a folder of images, lsun:PATH[:category], celeba:PATH or a FILE.npy"
+)
 
 
 class DataError(ValueError):
@@ -85,7 +87,9 @@ def load(
     """
     spec = os.fspath(spec)
     if size < 1 or (limit is not None and limit < 1):
-        raise DataError(f"size {size}, limit {limit}: both are whole numbers >= 1, and limit may be None")
+        raise DataError(
+            f"size {size}, limit {limit}: both are whole numbers >= 1, and limit may be None"
+        )
     kind, _, rest = spec.partition(":")
     try:
         if kind in WORLDS:
@@ -102,7 +106,9 @@ def load(
     except lmdb.Error as error:
         raise DataError(f"data {spec!r} cannot be read ({error}): download it again") from error
     except OSError as error:
-        raise DataError(f"data {spec!r}: {error}; the variable DCGAN_BOOK_CACHE moves the cache") from error
+        raise DataError(
+            f"data {spec!r}: {error}; the variable DCGAN_BOOK_CACHE moves the cache"
+        ) from error
 
 
 # ---------------------------------------------------------------------------------------------- sources
@@ -111,9 +117,13 @@ def load(
 def _drawn(spec, kind, size, limit, progress):
     match = re.fullmatch(kind + r"(?::0*([1-9]\d*))?", spec)
     if not match:
-        raise DataError(f"data {spec!r}: write {kind}:N with a whole number N >= 1, for example {kind}:1000")
+        raise DataError(
+            f"data {spec!r}: write {kind}:N with a whole number N >= 1, for example {kind}:1000"
+        )
     if size != SIZE:
-        raise DataError(f"size {size}: {kind} are drawn at {SIZE} pixels only; a folder can be any size")
+        raise DataError(
+            f"size {size}: {kind} are drawn at {SIZE} pixels only; a folder can be any size"
+        )
     n = int(match[1] or DRAWN)
     return Dataset(WORLDS[kind].dataset(min(n, limit or n), progress=progress).images, kind, [])
 
@@ -135,13 +145,17 @@ def _array(path, size, limit):
 def _folder(spec, limit):
     root = Path(spec).expanduser()
     if not root.is_dir():
-        raise DataError(f"data {spec!r} is neither a known name nor a folder that exists; {ALLOWED}")
+        raise DataError(
+            f"data {spec!r} is neither a known name nor a folder that exists; {ALLOWED}"
+        )
     names = []
     for folder, inner, files in os.walk(root, onerror=_stop, followlinks=True):
         inner[:] = [name for name in inner if not name.startswith(".")]
         here = "" if folder == str(root) else os.path.relpath(folder, root)
         # a leading dot: macOS puts "._x.jpg", which is no picture, beside x.jpg
-        pictures = (name for name in files if name.lower().endswith(ENDINGS) and not name.startswith("."))
+        pictures = (
+            name for name in files if name.lower().endswith(ENDINGS) and not name.startswith(".")
+        )
         names += (os.path.join(here, name) for name in pictures)
     if not names:
         raise DataError(f"folder {spec!r} holds no images ({' '.join(ENDINGS)}); {ALLOWED}")
@@ -155,7 +169,9 @@ def _stop(error):
 def _celeba(path, limit):
     root = next((p for p in (path / "celeba", path) if (p / "img_align_celeba").is_dir()), None)
     if root is None:
-        raise DataError(f"no {path / 'celeba' / 'img_align_celeba'}: unpack img_align_celeba.zip there")
+        raise DataError(
+            f"no {path / 'celeba' / 'img_align_celeba'}: unpack img_align_celeba.zip there"
+        )
     # torchvision's class wants five lists with their checksums, of which images need one
     partition = root / "list_eval_partition.txt"
     if not partition.is_file():
@@ -188,19 +204,30 @@ def _files(name, root, names):
 def _lsun(rest, limit):
     # torchvision's class lists three million keys first, and pickles them into the working folder, in a file that
     # lsun1 and lsun2 would share
-    match = re.fullmatch(r"(.+?)(?::(\w+))?", rest)  # C:\lsun is all path: no category has a backslash
+    # C:\lsun is all path: no category has a backslash
+    match = re.fullmatch(r"(.+?)(?::(\w+))?", rest)
     if not match:
-        raise DataError(f"data 'lsun:{rest}': write lsun:PATH or lsun:PATH:category, like lsun:data:kitchen")
+        raise DataError(
+            f"data 'lsun:{rest}': write lsun:PATH or lsun:PATH:category, like lsun:data:kitchen"
+        )
     path, category = Path(match[1]).expanduser(), match[2] or "bedroom"
-    wanted = category if category.endswith(("_train", "_val")) or category == "test" else f"{category}_train"
+    wanted = (
+        category
+        if category.endswith(("_train", "_val")) or category == "test"
+        else f"{category}_train"
+    )
     if (path / "data.mdb").is_file() and (match[2] is None or path.name == f"{wanted}_lmdb"):
         folder = path
     else:
         folder = path / f"{wanted}_lmdb"
     file = folder / "data.mdb"
     if not file.is_file():
-        found = ", ".join(sorted(p.parent.name for p in path.glob("*_lmdb/data.mdb"))) or "no LSUN set"
-        raise DataError(f"no {file}; {path} holds {found}: give lsun:PATH:category, or unpack LSUN's zip")
+        found = (
+            ", ".join(sorted(p.parent.name for p in path.glob("*_lmdb/data.mdb"))) or "no LSUN set"
+        )
+        raise DataError(
+            f"no {file}; {path} holds {found}: give lsun:PATH:category, or unpack LSUN's zip"
+        )
     stat = file.stat()
     environment = partial(lmdb.open, str(folder), readonly=True, lock=False, max_readers=1)
     with environment() as env:
@@ -228,7 +255,8 @@ def _decode(item, size):
     """RGB bytes of one (name, path or open file), size x size x 3; None if it cannot be read."""
     try:
         with Image.open(item[1], formats=FORMATS) as image:
-            image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded no larger than resampling needs
+            # a JPEG is decoded no larger than resampling needs
+            image.draft(None, (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -236,8 +264,11 @@ def _decode(item, size):
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             # torchvision's Resize and CenterCrop round the square to whole pixels and scale what is then cut off
-            return ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS).tobytes()
-    except Exception:  # Pillow raises a dozen kinds for a broken file, and one file must not stop a million
+            return ImageOps.fit(
+                image.convert("RGB"), (size, size), Image.Resampling.LANCZOS
+            ).tobytes()
+    # Pillow raises a dozen kinds for a broken file, and one file must not stop a million
+    except Exception:
         return None
 
 
@@ -267,13 +298,23 @@ def _decode_all(source, size, images, skipped, progress):
             "make room, set a limit, or set DCGAN_BOOK_CACHE to a folder elsewhere"
         )
     if progress:
-        print(f"decoding {source.count:,} images of {source.name}: {_bytes(needed)} in {part.parent}")
+        print(
+            f"decoding {source.count:,} images of {source.name}: {_bytes(needed)} in {part.parent}"
+        )
     items = source.read(done)
-    bar = tqdm(total=source.count, initial=done, desc="decoding", unit="image", disable=not progress)
-    with open(part, "r+b" if done else "wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool, bar:
+    bar = tqdm(
+        total=source.count, initial=done, desc="decoding", unit="image", disable=not progress
+    )
+    with (
+        open(part, "r+b" if done else "wb") as file,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        bar,
+    ):
         file.seek(head + (done - len(bad)) * row)
         while len(bad) <= MOST_UNREADABLE * source.count and (block := list(islice(items, BLOCK))):
-            for (name, _), pixels in zip(block, pool.map(partial(_decode, size=size), block), strict=True):
+            for (name, _), pixels in zip(
+                block, pool.map(partial(_decode, size=size), block), strict=True
+            ):
                 if pixels is None:
                     bad.append(name)
                 else:
@@ -299,7 +340,9 @@ def _decode_all(source, size, images, skipped, progress):
     os.replace(part, images)
     note.unlink()
     if bad and progress:
-        print(f"{len(bad):,} images could not be read and were skipped; they are named in {skipped}")
+        print(
+            f"{len(bad):,} images could not be read and were skipped; they are named in {skipped}"
+        )
 
 
 def _header(n, size):

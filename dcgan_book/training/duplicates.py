@@ -9,9 +9,9 @@ bits. Copies have the same bits or nearly so, and bits can be looked up: no imag
 """
 
 import argparse
-import os
 import sys
 from itertools import count, product
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,8 +23,10 @@ from dcgan_book.cache import atomic_write
 from dcgan_book.training import data
 
 SIDE, BITS = 32, 128  # pixels a side and numbers in a code (paper, section 4.1.1)
-NOISE, DROPOUT = 0.1, 0.1  # the paper gives neither; with more (0.3, 0.5) fewer copies were found among other rooms
-RADIUS = 14  # bits in which the codes of copies may differ: chosen by book/experiments/duplicates.py
+# the paper gives neither; with more (0.3, 0.5) fewer copies were found among other rooms
+NOISE, DROPOUT = 0.1, 0.1
+# bits in which the codes of copies may differ: chosen by book/experiments/duplicates.py
+RADIUS = 14
 STEPS, BATCH = 600, 128
 SAMPLE = 20_000  # images at most that the autoencoder learns from: 250 MB of thumbnails
 BLOCK = 1024  # images encoded at a time
@@ -65,11 +67,15 @@ def thumbnails(images: np.ndarray) -> torch.Tensor:
     return (small / small.mean((1, 2, 3), keepdim=True).clamp(min=1) / 2).flatten(1)
 
 
-def fit(images: np.ndarray, steps: int = STEPS, seed: int = 0, progress: bool = False) -> Autoencoder:
+def fit(
+    images: np.ndarray, steps: int = STEPS, seed: int = 0, progress: bool = False
+) -> Autoencoder:
     """Trains an `Autoencoder` on up to 20,000 of the images, uint8 (n, side, side, 3); returns it in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(images), generator=generator)[:SAMPLE].sort().values.numpy()
-    known = torch.cat([thumbnails(images[part]) for part in np.array_split(chosen, -(-len(chosen) // BLOCK))])
+    known = torch.cat(
+        [thumbnails(images[part]) for part in np.array_split(chosen, -(-len(chosen) // BLOCK))]
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for the first weights and the dropout
         model = Autoencoder(known.mean(0))
@@ -87,7 +93,10 @@ def fit(images: np.ndarray, steps: int = STEPS, seed: int = 0, progress: bool = 
 def encode(model: Autoencoder, images: np.ndarray, progress: bool = False) -> np.ndarray:
     """The codes of uint8 (n, side, side, 3), read in blocks: uint64 (n, 2), 16 bytes an image."""
     codes = np.empty((len(images), BITS // 64), np.uint64)
-    with torch.no_grad(), tqdm(total=len(images), desc="coding", unit="image", disable=not progress) as bar:
+    with (
+        torch.no_grad(),
+        tqdm(total=len(images), desc="coding", unit="image", disable=not progress) as bar,
+    ):
         for start in range(0, len(images), BLOCK):
             bits = model.bits(thumbnails(images[start : start + BLOCK])).numpy()
             codes[start : start + len(bits)] = np.packbits(bits, axis=1).view(np.uint64)
@@ -109,7 +118,8 @@ def pairs(codes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
         order = np.argsort(keys, kind="stable")
         keys, sorted_codes = keys[order], codes[order]
         first = np.arange(len(codes))
-        for apart in count(1):  # neighbours in the order, then those two apart, and so on while any part is equal
+        # neighbours in the order, then those two apart, and so on while any part is equal
+        for apart in count(1):
             first = first[first + apart < len(codes)]
             first = first[keys[first] == keys[first + apart]]
             if not len(first):
@@ -121,7 +131,11 @@ def pairs(codes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
 
 
 def find(
-    images: np.ndarray, radius: int = RADIUS, steps: int = STEPS, seed: int = 0, progress: bool = False
+    images: np.ndarray,
+    radius: int = RADIUS,
+    steps: int = STEPS,
+    seed: int = 0,
+    progress: bool = False,
 ) -> np.ndarray:
     """The images to leave out, an ascending array of indices: each is a near-duplicate of an earlier one that stays.
 
@@ -129,18 +143,22 @@ def find(
     the codes may differ. steps, seed: the training of the autoencoder.
     """
     codes = encode(fit(images, steps, seed, progress=progress), images, progress)
-    first = np.sort(np.unique(codes, axis=0, return_index=True)[1])  # a thousand equal codes would make a million pairs
+    # a thousand equal codes would make a million pairs
+    first = np.sort(np.unique(codes, axis=0, return_index=True)[1])
     gone = set(range(len(images))) - set(first.tolist())
-    for earlier, later in first[pairs(codes[first], radius)].tolist():  # in the order of the earlier
+    # in the order of the earlier
+    for earlier, later in first[pairs(codes[first], radius)].tolist():
         if earlier not in gone:
             gone.add(later)
     return np.array(sorted(gone), dtype=np.intp)
 
 
-def write(path: str | os.PathLike, images: np.ndarray, kept: np.ndarray) -> None:
+def write(path: str | Path, images: np.ndarray, kept: np.ndarray) -> None:
     """Writes the images of the indices `kept`, uint8 (n, side, side, 3), block by block as a .npy file."""
     with atomic_write(path) as temporary:
-        written = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(kept), *images.shape[1:]))
+        written = np.lib.format.open_memmap(
+            temporary, "w+", np.uint8, (len(kept), *images.shape[1:])
+        )
         for start in range(0, len(kept), BLOCK):
             written[start : start + BLOCK] = images[kept[start : start + BLOCK]]
         written.flush()
@@ -154,9 +172,13 @@ def main(arguments: list[str] | None = None) -> None:
         description="Leave near-duplicate images out, as in section 4.1.1 of the DCGAN paper.",
     )
     parser.add_argument("--data", required=True, help=data.ALLOWED.removeprefix("give "))
-    parser.add_argument("--size", type=int, default=64, metavar="N", help="pixels a side (default: 64)")
+    parser.add_argument(
+        "--size", type=int, default=64, metavar="N", help="pixels a side (default: 64)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="use only the first N images")
-    parser.add_argument("--out", required=True, metavar="FILE.npy", help="where the images that stay are written")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE.npy", help="where the images that stay are written"
+    )
     parser.add_argument("--radius", type=int, default=RADIUS, metavar="BITS",
                         help=f"bits in which the codes of copies may differ (default: {RADIUS})")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -172,7 +194,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: {options.out} cannot be written: {error}")
-    print(f"{len(gone):,} of {len(images):,} images are near-duplicates of earlier ones; the others are in {options.out}")
+    print(
+        f"{len(gone):,} of {len(images):,} images are near-duplicates of earlier ones; the others are in {options.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ from dcgan_book.training.recipe import (
 )
 from dcgan_book.training.runs import SHEET_ROWS, RunFolder
 
-EARLY_SHEETS = (0, 25, 50, 100, 200, 400)  # most changes in the first steps, so the film is dense there
+# most changes in the first steps, so the film is dense there
+EARLY_SHEETS = (0, 25, 50, 100, 200, 400)
 LOG_EVERY = 5  # steps
 BAR = "D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} {images_per_s:.0f} images/s"
 RECALIBRATION = 1024  # z's for the BatchNorm statistics of a sheet
@@ -122,7 +123,9 @@ def train(
                 bar.update()
                 stopped = any_process(on_step is not None and bool(on_step(done)), state.world)
                 state.keep(done, stopped)
-        return Trained(state.generator, state.discriminator, state.ema, state.step, state.sample(), state.log)
+        return Trained(
+            state.generator, state.discriminator, state.ema, state.step, state.sample(), state.log
+        )
 
 
 class _Run:
@@ -133,7 +136,9 @@ class _Run:
         self.rank, self.world = join_processes()
         self.talks = progress and self.rank == 0
         if config.batch % self.world:
-            raise TrainingError(f"a batch of {config.batch} does not divide among {self.world} processes")
+            raise TrainingError(
+                f"a batch of {config.batch} does not divide among {self.world} processes"
+            )
         self.device = choose_device(config.device)
         self.images = _fitting(images, config, self.talks)
         self.parts = _start(config, models, self.device)
@@ -141,10 +146,14 @@ class _Run:
         self.ema = self.parts["ema"]
         self.optimisers = self.parts["optimiser_g"], self.parts["optimiser_d"]
         self.folder = RunFolder(run, config, len(self.images)) if run is not None else None
-        self.step, seconds, precision = self.folder.restore(self.parts, self.device) if resume else (0, 0.0, None)
+        self.step, seconds, precision = (
+            self.folder.restore(self.parts, self.device) if resume else (0, 0.0, None)
+        )
         if resume and self.step == config.steps and self.talks:
             print(f"the run in {run} already has its {config.steps} steps; a larger number goes on")
-        self.precision = precision or choose_precision(config.precision, self.device, config.width, say=self.talks)
+        self.precision = precision or choose_precision(
+            config.precision, self.device, config.width, say=self.talks
+        )
         if self.world > 1:
             self.precision = of_the_first(self.precision)  # each has timed its own trial
             for optimiser in self.optimisers:
@@ -162,7 +171,9 @@ class _Run:
         """The images of the 64 z's that every sheet shows."""
         sampler = copy.deepcopy(self.generator if self.ema is None else self.ema)
         with torch.no_grad():
-            return recalibrate(sampler, self.config.prior, self.recalibration, self.config.seed)(self.fixed_z)
+            return recalibrate(sampler, self.config.prior, self.recalibration, self.config.seed)(
+                self.fixed_z
+            )
 
     def batches(self):
         pinned = self.device.type == "cuda"
@@ -171,8 +182,12 @@ class _Run:
     def take_step(self, real):
         """One step of both networks on a batch; returns its `Progress`."""
         config, step = self.config, self.step
-        z = draw_z(config.batch, config.z_dim, config.prior, self.parts["random"])[self.rank :: self.world]
-        see = noisy(noise_level(config, step), stream(config.seed, f"noise {step} {self.rank}", self.device))
+        z = draw_z(config.batch, config.z_dim, config.prior, self.parts["random"])[
+            self.rank :: self.world
+        ]
+        see = noisy(
+            noise_level(config, step), stream(config.seed, f"noise {step} {self.rank}", self.device)
+        )
         set_rates(self.optimisers, config, step)
         r1 = config.r1 * config.r1_every if step % config.r1_every == 0 else 0.0
         with computing(self.precision, self.device):
@@ -182,9 +197,12 @@ class _Run:
             )  # fmt: skip
         self.step += 1
         if self.ema is not None:
-            decay = min(config.ema, self.step / (self.step + 9))  # short at first: the start is soon forgotten
+            # short at first: the start is soon forgotten
+            decay = min(config.ema, self.step / (self.step + 9))
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - decay)
+                torch._foreach_lerp_(
+                    list(self.ema.parameters()), list(self.generator.parameters()), 1 - decay
+                )
         sums = sum_over_processes(losses, self.world)  # now, as every process has to take part
         read = functools.partial(self._record, self.step, list(losses), sums, self.logged_at)
         return Progress(self.step, self.generator, self.discriminator, self.sample, read)
@@ -198,13 +216,17 @@ class _Run:
     def _record(self, step, names, sums, logged_at):
         values = sums.tolist()  # waits for the device
         now, (since, since_step) = time.perf_counter(), logged_at
-        record = {"step": step} | {n: round(v / self.world, 6) for n, v in zip(names, values, strict=True)}
+        record = {"step": step} | {
+            n: round(v / self.world, 6) for n, v in zip(names, values, strict=True)
+        }
         record["seconds"] = round(now - self.began, 3)
         record["images_per_s"] = round(self.config.batch * (step - since_step) / (now - since), 1)
         for name in ("d_loss", "g_loss"):
             if not math.isfinite(record[name]):
                 kept = f"; {self.folder.last_good()}" if self.folder else ""
-                raise TrainingError(f"{name} is {record[name]} at step {step}: training stopped{kept}")
+                raise TrainingError(
+                    f"{name} is {record[name]} at step {step}: training stopped{kept}"
+                )
         return record
 
     def logs(self):
@@ -237,7 +259,9 @@ def _fitting(images, config, talks):
     images = images[: config.limit]
     wanted = config.size, config.size, 3
     if images.dtype != np.uint8 or images.shape[1:] != wanted or not len(images):
-        raise TrainingError(f"images are {images.dtype} {images.shape}; uint8 (n, {', '.join(map(str, wanted))}) is needed")
+        raise TrainingError(
+            f"images are {images.dtype} {images.shape}; uint8 (n, {', '.join(map(str, wanted))}) is needed"
+        )
     return images
 
 

@@ -16,7 +16,11 @@ from dcgan_book.training.recipe import PRECISIONS, TrainingError, adam, gan_step
 
 def choose_device(name: str = "auto") -> torch.device:
     """cuda, else mps, else cpu, unless `name` says which. Raises TrainingError if it is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         name = next(kind for kind, here in there.items() if here)
     kind, _, index = name.partition(":")
@@ -35,7 +39,8 @@ def choose_precision(name: str, device: torch.device, width: int = 64, say: bool
     if name != "auto":
         return _known(name)
     trials = ["fp32"]
-    with contextlib.suppress(RuntimeError):  # some devices lack bf16; others emulate it, a hundred times slower
+    # some devices lack bf16; others emulate it, a hundred times slower
+    with contextlib.suppress(RuntimeError):
         if _time_steps(device, "bf16", 8, 4) < 3 * _time_steps(device, "fp32", 8, 4):
             trials.append("bf16")
     seconds = {trial: _time_steps(device, trial, width, 32) for trial in trials}
@@ -82,7 +87,9 @@ def machine_facts(device: torch.device, precision: str) -> dict:
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n")
-        processor = next((line.split(": ")[1] for line in lines if line.startswith("model name")), processor)
+        processor = next(
+            (line.split(": ")[1] for line in lines if line.startswith("model name")), processor
+        )
     return {
         "device": device.type,
         "precision": precision,
@@ -117,7 +124,9 @@ def join_processes() -> tuple[int, int]:
         if os.environ.get("LOCAL_WORLD_SIZE") == str(world):
             # torchrun keeps one store for all starts, in which the addresses of the processes that ended still stand
             # (on several machines TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 does the same)
-            store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+            store = dist.PrefixStore(
+                f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store
+            )
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     if torch.cuda.is_available():

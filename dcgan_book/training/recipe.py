@@ -63,19 +63,25 @@ class TrainConfig:
         if self.size not in SIZES:
             raise TrainingError(f"size is {self.size}; it is one of {', '.join(map(str, SIZES))}")
         if self.precision not in ("auto", *PRECISIONS):
-            raise TrainingError(f"precision is {self.precision!r}; it is one of auto, {', '.join(PRECISIONS)}")
+            raise TrainingError(
+                f"precision is {self.precision!r}; it is one of auto, {', '.join(PRECISIONS)}"
+            )
         for name in ("steps", "batch", "width", "z_dim", "sheet_every", "checkpoint_every", "limit", "threads",
                      "noise_steps", "r1_every"):  # fmt: skip
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 1")
         for name in ("beta1", "ema", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 0 and under 1")
+                raise TrainingError(
+                    f"{name} is {getattr(self, name)}; it is at least 0 and under 1"
+                )
         for name in ("lr_d", "lr_g", "instance_noise", "r1"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is a number from 0 up")
         if not 0 <= self.decay_from <= 1:
-            raise TrainingError(f"decay_from is {self.decay_from}; it is a share of the steps, from 0 to 1")
+            raise TrainingError(
+                f"decay_from is {self.decay_from}; it is a share of the steps, from 0 to 1"
+            )
 
 
 # What a resumed run may change: how long, where and how often, never the recipe.
@@ -164,13 +170,18 @@ def batch_indices(count: int, batch: int, step: int, seed: int) -> np.ndarray:
     first, end = step * batch, (step + 1) * batch
     parts = []
     for epoch in range(first // count, (end - 1) // count + 1):
-        parts.append(_order(count, epoch, seed)[max(first - epoch * count, 0) : end - epoch * count])
+        parts.append(
+            _order(count, epoch, seed)[max(first - epoch * count, 0) : end - epoch * count]
+        )
     return np.concatenate(parts)
 
 
-@functools.lru_cache(maxsize=2)  # of three million images it takes a tenth of a second, and a batch needs one or two
+# of three million images it takes a tenth of a second, and a batch needs one or two
+@functools.lru_cache(maxsize=2)
 def _order(count, epoch, seed):
-    return torch.randperm(count, dtype=torch.int32, generator=stream(seed, f"order {epoch}")).numpy()
+    return torch.randperm(
+        count, dtype=torch.int32, generator=stream(seed, f"order {epoch}")
+    ).numpy()
 
 
 def set_rates(optimisers: Iterable[torch.optim.Optimizer], config: TrainConfig, step: int) -> None:
@@ -192,4 +203,6 @@ def noisy(sigma: float, generator: torch.Generator) -> Callable[[torch.Tensor], 
     """What D sees of an image when instance noise is on (Sonderby 2016, arXiv 1610.04490)."""
     if not sigma:
         return lambda images: images
-    return lambda images: images + sigma * torch.randn(images.shape, generator=generator, device=images.device)
+    return lambda images: (
+        images + sigma * torch.randn(images.shape, generator=generator, device=images.device)
+    )

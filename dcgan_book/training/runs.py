@@ -36,7 +36,9 @@ class RunFolder:
         """Makes the folder, or cuts its log and sheets back to `step`; returns what is left of the log."""
         with self._space():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._replace("config.json", json.dumps(dataclasses.asdict(self.config), indent=1).encode())
+            self._replace(
+                "config.json", json.dumps(dataclasses.asdict(self.config), indent=1).encode()
+            )
             kept = [line for line in read_log(self.path) if line["step"] <= step]
             self._replace("log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
             for later in [path for at, path in sheets(self.path).items() if at > step]:
@@ -83,7 +85,8 @@ class RunFolder:
         checkpoint = read_checkpoint(self.path)
         for name, value in dataclasses.asdict(self.config).items():
             before = checkpoint["config"].get(name, value)
-            fixed = name not in CHANGEABLE or (name == "steps" and self.config.decay_from < 1)  # its rates follow them
+            # its rates follow them
+            fixed = name not in CHANGEABLE or (name == "steps" and self.config.decay_from < 1)
             if before != value and fixed:
                 raise TrainingError(
                     f"the checkpoint in {self.path} was trained with {name} {before}, not {value}: "
@@ -111,7 +114,11 @@ class RunFolder:
         self.saved_step = checkpoint["step"]
         machine = checkpoint["machine"]
         keep = self.config.precision == "auto" and machine.get("device") == device.type
-        return checkpoint["step"], checkpoint["seconds"], _today(machine).get("precision") if keep else None
+        return (
+            checkpoint["step"],
+            checkpoint["seconds"],
+            _today(machine).get("precision") if keep else None,
+        )
 
     def last_good(self) -> str:
         """What a message says of the last whole checkpoint."""
@@ -138,7 +145,9 @@ class RunFolder:
         from dcgan_book import figures  # here, as matplotlib is slow to import
 
         with figures.style():
-            picture = figures.png(figures.training_curves(read_log(self.path), figures.unmanaged(7, 4.6)))
+            picture = figures.png(
+                figures.training_curves(read_log(self.path), figures.unmanaged(7, 4.6))
+            )
         with self._space():
             self._replace("losses.png", picture)
 
@@ -160,7 +169,9 @@ class RunFolder:
             yield
         except OSError as error:
             reason = "no space is left" if error.errno == errno.ENOSPC else str(error)
-            raise TrainingError(f"cannot write to {self.path}: {reason}; {self.last_good()}") from None
+            raise TrainingError(
+                f"cannot write to {self.path}: {reason}; {self.last_good()}"
+            ) from None
 
 
 def _today(facts):
@@ -172,9 +183,12 @@ def read_checkpoint(run: str | os.PathLike) -> dict:
     """The checkpoint of a run folder, tensors and plain values in a dict. Raises TrainingError if there is none."""
     path = Path(run) / "checkpoint.pt"
     if not path.exists():
-        raise TrainingError(f"there is no checkpoint.pt in {run}: it is not a run, or one stopped before its first")
+        raise TrainingError(
+            f"there is no checkpoint.pt in {run}: it is not a run, or one stopped before its first"
+        )
     try:
-        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))  # executes nothing that is in it
+        # executes nothing that is in it
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
         checkpoint["config"] = _today(checkpoint["config"])
         TrainConfig(**checkpoint["config"])
         whole = all(isinstance(checkpoint[name], kind) for name, kind in CHECKPOINT.items())
@@ -198,5 +212,8 @@ def read_log(run: str | os.PathLike) -> list[dict]:
 
 def sheets(run: str | os.PathLike) -> dict[int, Path]:
     """The sample sheets of a run folder, a dict from step to path, in order."""
-    numbered = ((re.fullmatch(r"samples-(\d{6,})", path.stem), path) for path in Path(run).glob("samples-*.png"))
+    numbered = (
+        (re.fullmatch(r"samples-(\d{6,})", path.stem), path)
+        for path in Path(run).glob("samples-*.png")
+    )
     return dict(sorted((int(match[1]), path) for match, path in numbered if match))

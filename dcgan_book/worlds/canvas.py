@@ -89,7 +89,10 @@ def check_factors(factors, known, ranges, options):
 def block(draw, seed, n):
     """Drawings `draw(seed)` to `draw(seed + n - 1)` as name to array; texts have one width, so that blocks fit."""
     drawings = [draw(seed + i) for i in range(n)]
-    arrays = {"images": np.stack([d.image for d in drawings]), "labels": np.stack([d.labels for d in drawings])}
+    arrays = {
+        "images": np.stack([d.image for d in drawings]),
+        "labels": np.stack([d.labels for d in drawings]),
+    }
     for name in drawings[0].factors:
         values = [drawing.factors[name] for drawing in drawings]
         arrays[name] = np.array(values, dtype="U12" if isinstance(values[0], str) else None)
@@ -165,7 +168,12 @@ class Canvas:
         points = np.asarray(self.label_image)
         shares = np.empty((SIZE, SIZE, len(self.labels)), np.int64)
         for i in range(len(self.labels)):
-            rows = (points == i).view(np.uint8).reshape(SIZE, SCALE, SIZE * SCALE).sum(axis=1, dtype=np.uint8)
+            rows = (
+                (points == i)
+                .view(np.uint8)
+                .reshape(SIZE, SCALE, SIZE * SCALE)
+                .sum(axis=1, dtype=np.uint8)
+            )
             shares[..., i] = sum(rows[:, k::SCALE] for k in range(SCALE))
         return shares
 
@@ -205,7 +213,10 @@ def hsv(hue, saturation, brightness):
 
 
 # 32 points of the unit circle from (1, 0) on, made by exact arithmetic: tangent of half the angle, in steps
-_QUARTER = [((1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)) for t in (0, 0.1, 0.2, 0.31, 0.42, 0.55, 0.7, 0.84)]
+_QUARTER = [
+    ((1 - t * t) / (1 + t * t), 2 * t / (1 + t * t))
+    for t in (0, 0.1, 0.2, 0.31, 0.42, 0.55, 0.7, 0.84)
+]
 CIRCLE = (
     _QUARTER
     + [(-s, c) for c, s in _QUARTER]

@@ -71,7 +71,13 @@ HAIR_COLOURS = {
 }
 EYE_COLOURS = {"brown": (0.33, 0.19, 0.10), "blue": (0.20, 0.45, 0.78), "green": (0.26, 0.52, 0.32)}
 FRAME = (0.10, 0.09, 0.11)
-SKINS = ((0.99, 0.86, 0.76), (0.95, 0.75, 0.60), (0.82, 0.58, 0.42), (0.62, 0.40, 0.27), (0.46, 0.29, 0.20))
+SKINS = (
+    (0.99, 0.86, 0.76),
+    (0.95, 0.75, 0.60),
+    (0.82, 0.58, 0.42),
+    (0.62, 0.40, 0.27),
+    (0.46, 0.29, 0.20),
+)
 
 
 class Face(Drawing):
@@ -137,7 +143,9 @@ def dataset(n, seed=0, workers=None, progress=True):
     workers: processes to draw with (all cores by default). progress: show a bar while drawing.
     Returns `Faces`; arrays from the cache are memory-mapped and read-only. Raises ValueError if n < 1.
     """
-    return Faces.of(cached_dataset("face", VERSION, partial(block, draw), n, seed, workers, progress))
+    return Faces.of(
+        cached_dataset("face", VERSION, partial(block, draw), n, seed, workers, progress)
+    )
 
 
 def _options(name):
@@ -151,8 +159,10 @@ def _options(name):
 # Lengths are pixels of the 64-pixel picture: x to the right and z towards the viewer, both from the head's axis,
 # y down from the picture's top.
 MIDDLE = 32.0
-CROWN, TEMPLE, CHIN = 9.0, 29.0, 56.0  # heights of the skull's top, of its widest place, and of the chin
-WIDTH, FRONT, BACK = 16.0, 18.0, 6.5  # half the skull's width, and how deep the face is before and behind the axis
+# heights of the skull's top, of its widest place, and of the chin
+CROWN, TEMPLE, CHIN = 9.0, 29.0, 56.0
+# half the skull's width, and how deep the face is before and behind the axis
+WIDTH, FRONT, BACK = 16.0, 18.0, 6.5
 EYES, LIPS = 31.5, 47.0  # heights
 SIDES = (-1, 1)  # of the picture: left, right
 
@@ -167,7 +177,12 @@ HAIRLINES = {
                 (15.9, 28)),
     "back": ((-15.9, 28), (-14.2, 20), (-9.5, 16), (-4, 14.5), (4, 14.5), (9.5, 16), (14.2, 20), (15.9, 28)),
 }  # fmt: skip
-WHITE, BLACK, TEETH, LASHES = (0.97, 0.96, 0.95), (0.05, 0.04, 0.05), (0.98, 0.97, 0.94), (0.14, 0.09, 0.09)
+WHITE, BLACK, TEETH, LASHES = (
+    (0.97, 0.96, 0.95),
+    (0.05, 0.04, 0.05),
+    (0.98, 0.97, 0.94),
+    (0.14, 0.09, 0.09),
+)
 
 # 64 x 64 pixel centres for the light, and steps along an outline, denser where it is flat
 _Y, _X = (np.mgrid[0:SIZE, 0:SIZE] + 0.5).astype(np.float32)
@@ -184,7 +199,12 @@ def _spline(n, closed, steps=4):
     if not closed:
         at, t = np.append(at, n - 1), np.append(t, 0.0)
     near = [(at + k) % n if closed else np.clip(at + k, 0, n - 1) for k in (-1, 0, 1, 2)]
-    weights = (t * (t * (2 - t) - 1), t * t * (3 * t - 5) + 2, t * (t * (4 - 3 * t) + 1), t * t * (t - 1))
+    weights = (
+        t * (t * (2 - t) - 1),
+        t * t * (3 * t - 5) + 2,
+        t * (t * (4 - 3 * t) + 1),
+        t * t * (t - 1),
+    )
     return [(i, w[:, None] / 2) for i, w in zip(near, weights, strict=True)]
 
 
@@ -231,7 +251,10 @@ class _Canvas(Canvas):
         w, d, z = self.section(y)
         x, across, more = MIDDLE + z * self.sin, w * self.cos, grow * w / self.width
         ahead, behind = d * self.sin, d * back * self.sin
-        far, near = sqrt(across * across + ahead * ahead) + more, sqrt(across * across + behind * behind) + more
+        far, near = (
+            sqrt(across * across + ahead * ahead) + more,
+            sqrt(across * across + behind * behind) + more,
+        )
         return (x - near, x + far) if self.sin >= 0 else (x - far, x + near)
 
     def on_face(self, points, lift=0.0):
@@ -241,7 +264,8 @@ class _Canvas(Canvas):
         for u, y in points:
             w, d, z = self.section(y)
             u, across, ahead = u * (self.width / WIDTH), w * self.cos, d * self.sin
-            edge = w * across / sqrt(across * across + ahead * ahead + 1e-9)  # where the surface turns away
+            # where the surface turns away
+            edge = w * across / sqrt(across * across + ahead * ahead + 1e-9)
             u = max(min(u, edge if self.sin >= 0 else w), -w if self.sin >= 0 else -edge)
             side = u / (w + 1e-9)
             z += d * sqrt(1 - side * side) + lift
@@ -304,7 +328,9 @@ def _skin(f):
 
 
 def _background(f):
-    return hsv(f["background_hue"], 0.22 + 0.30 * f["background_tone"], 0.92 - 0.42 * f["background_tone"])
+    return hsv(
+        f["background_hue"], 0.22 + 0.30 * f["background_tone"], 0.92 - 0.42 * f["background_tone"]
+    )
 
 
 def _light(canvas, f, shares):
@@ -352,14 +378,24 @@ def _neck(canvas, skin):
     x = MIDDLE - 3.5 * canvas.sin
     edge = _both([(half, 44), (half, 56), (half + 1.5, 59.5), (0.1, 63.5)])
     canvas.blob("skin", [(x + u, y) for u, y in edge], dim(skin, 0.84))
-    shadow = [(x - half, 46), (x - half, 56), (x + 7 * canvas.sin, 59.8), (x + half, 56), (x + half, 46)]
+    shadow = [
+        (x - half, 46),
+        (x - half, 56),
+        (x + 7 * canvas.sin, 59.8),
+        (x + half, 56),
+        (x + half, 46),
+    ]
     canvas.blob("skin", shadow, dim(skin, 0.70))
 
 
 def _head(canvas, skin):
     steps = (*_DOWN[:-1], 0.975, 0.99, 0.997, 1.0)
     edge = [(canvas.outline(y), y) for y in (CROWN + (CHIN - CROWN) * s for s in steps)]
-    canvas.shape("skin", [(left, y) for (left, _), y in edge] + [(right, y) for (_, right), y in edge[::-1]], skin)
+    canvas.shape(
+        "skin",
+        [(left, y) for (left, _), y in edge] + [(right, y) for (_, right), y in edge[::-1]],
+        skin,
+    )
 
 
 def _ear(canvas, skin, side):
@@ -368,7 +404,10 @@ def _ear(canvas, skin, side):
             (0.3, 0, 28))  # fmt: skip
     for size, out, colour in ((1.0, 0.0, dim(skin, 0.93)), (0.5, 0.8, dim(skin, 0.78))):
         x0 = canvas.width - 0.3 + out
-        points = [(side * (x0 + size * x), 32.5 + size * (y - 32.5), size * z - 1.5 - out) for x, z, y in edge]
+        points = [
+            (side * (x0 + size * x), 32.5 + size * (y - 32.5), size * z - 1.5 - out)
+            for x, z, y in edge
+        ]
         canvas.blob("skin", [canvas.in_space(*point) for point in points], colour)
 
 
@@ -383,7 +422,9 @@ def _eyes(canvas, f):
     glint = [(0.42 * c - 0.7, 0.42 * s - 0.75) for c, s in CIRCLE[::4]]
     lashes = lid if canvas.man else [*lid[:-1], (half + 1.3, -1.5)]
     thick = 0.75 if canvas.man else 1.15
-    above = [(u, v - thick * share) for (u, v), share in zip(lashes, (0.4, 1, 1, 1, 0.5), strict=True)]
+    above = [
+        (u, v - thick * share) for (u, v), share in zip(lashes, (0.4, 1, 1, 1, 0.5), strict=True)
+    ]
     for side in SIDES:
         place = lambda points: canvas.on_face([(side * (7.1 + u), EYES + v) for u, v in points])  # noqa: B023, E731
         canvas.blob("eyes", place(lid + under[1:-1]), WHITE)
@@ -395,11 +436,31 @@ def _eyes(canvas, f):
 
 def _brows(canvas, hair):
     if canvas.man:
-        edge = [(2.9, 27.0), (6.5, 26.1), (10, 26.0), (12.2, 27.6), (9.6, 27.6), (6.2, 28.1), (3.0, 28.9)]
+        edge = [
+            (2.9, 27.0),
+            (6.5, 26.1),
+            (10, 26.0),
+            (12.2, 27.6),
+            (9.6, 27.6),
+            (6.2, 28.1),
+            (3.0, 28.9),
+        ]
     else:
-        edge = [(3.4, 26.2), (6.8, 24.7), (9.6, 24.4), (12.2, 26.5), (9.4, 25.4), (6.6, 25.9), (3.5, 27.1)]
+        edge = [
+            (3.4, 26.2),
+            (6.8, 24.7),
+            (9.6, 24.4),
+            (12.2, 26.5),
+            (9.4, 25.4),
+            (6.6, 25.9),
+            (3.5, 27.1),
+        ]
     for side in SIDES:
-        canvas.blob("brows", canvas.on_face([(side * u, y) for u, y in edge]), dim(hair, 0.62 if canvas.man else 0.74))
+        canvas.blob(
+            "brows",
+            canvas.on_face([(side * u, y) for u, y in edge]),
+            dim(hair, 0.62 if canvas.man else 0.74),
+        )
 
 
 def _nose(canvas, f, skin):
@@ -407,7 +468,9 @@ def _nose(canvas, f, skin):
     wings = canvas.on_face([(side * 3.3, 39.9) for side in SIDES], 1.2)
     inner = canvas.on_face([(side * 1.6, 30.0) for side in SIDES], 0.2)
     for i, side in enumerate(SIDES):
-        canvas.shape("skin", [bridge, tip, wings[i], inner[i]], dim(skin, 0.91 + 0.05 * side * f["light"]))
+        canvas.shape(
+            "skin", [bridge, tip, wings[i], inner[i]], dim(skin, 0.91 + 0.05 * side * f["light"])
+        )
     below = canvas.on_face([(0, 41.5)], 2.6)[0]
     canvas.blob("skin", [wings[0], (tip[0], tip[1] + 0.9), wings[1], below], dim(skin, 0.72))
 
@@ -417,7 +480,9 @@ def _creases(canvas, f, skin):
     s = f["smile"]
     for side in SIDES:
         edge = [(4.4, 40.4), (7.6, 42.0), (9.4 + s, 45.4), (7.2 + s, 42.8)]
-        canvas.blob("skin", canvas.on_face([(side * u, y) for u, y in edge]), dim(skin, 1 - 0.16 * s))
+        canvas.blob(
+            "skin", canvas.on_face([(side * u, y) for u, y in edge]), dim(skin, 1 - 0.16 * s)
+        )
 
 
 def _mouth(canvas, f, skin):
@@ -426,11 +491,15 @@ def _mouth(canvas, f, skin):
     half, corner, gap = 5.2 + 2.5 * s, 0.3 - 2.5 * s, max(0.0, s - 0.25) * 4.6
     y = LIPS - 0.35 * gap
     upper, lower = (0.9, 1.3) if canvas.man else (1.25, 1.8)
-    colour = mix(skin, (0.62, 0.22, 0.20), 0.55) if canvas.man else mix(skin, (0.80, 0.12, 0.20), 0.78)
+    colour = (
+        mix(skin, (0.62, 0.22, 0.20), 0.55) if canvas.man else mix(skin, (0.80, 0.12, 0.20), 0.78)
+    )
 
     def line(height, wide=1.0, dip=0.0):
         u, bend, end = wide * half, height + 0.22 * corner, y + wide * wide * corner
-        return canvas.on_face([(-u, end), (-u / 2, bend), (0, height + dip), (u / 2, bend), (u, end)], 0.3)
+        return canvas.on_face(
+            [(-u, end), (-u / 2, bend), (0, height + dip), (u / 2, bend), (u, end)], 0.3
+        )
 
     canvas.band("mouth", line(y - upper, dip=0.35), line(y + gap + lower), colour)
     canvas.band("mouth", line(y - 0.3), line(y + gap + 0.3), dim(colour, 0.42))
@@ -451,7 +520,9 @@ def _beard(canvas, f, hair):
         (left, right), (w, _, z) = canvas.outline(y), canvas.section(y)
         near = -1 if canvas.sin >= 0 else 1
         ear = canvas.in_space(near * w, y, z)[0]
-        jaw.append((max(left, ear) if near < 0 else left, min(right, ear) if near > 0 else right, y + s))
+        jaw.append(
+            (max(left, ear) if near < 0 else left, min(right, ear) if near > 0 else right, y + s)
+        )
     cheeks = _both([(15.7, top), (14.2, 38.0), (11.0, 42.5), (6.5, 42.6), (2.5, 42.0)])
     edge = [(left, y) for left, _, y in jaw] + [(right, y) for _, right, y in jaw[::-1]]
     canvas.shape("beard", edge + canvas.on_face(cheeks), colour)
@@ -477,7 +548,14 @@ def _back_hair(canvas, f, hair):
     if style == "curly":
         for i, (c, s) in enumerate(CIRCLE[::2]):
             if s < 0.75:
-                canvas.disc("hair", x + (half + 1) * c, 24.5 + 17 * s, 5.6, 5.6, dim(hair, 0.84 if i % 2 else 0.94))
+                canvas.disc(
+                    "hair",
+                    x + (half + 1) * c,
+                    24.5 + 17 * s,
+                    5.6,
+                    5.6,
+                    dim(hair, 0.84 if i % 2 else 0.94),
+                )
         return
     if style == "bun":
         canvas.disc("hair", MIDDLE - 7 * canvas.sin, 6.0, 7.0, 6.5, dim(hair, 0.88))
@@ -487,7 +565,14 @@ def _back_hair(canvas, f, hair):
         canvas.shape("hair", np.concatenate([cap, low]), shadow)
         return
     if style == "bob":
-        fall = [(half, 29), (half + 0.9, 38), (half + 2.0, 46), (half + 1.0, 51.5), (half - 4, 53), (4, 52)]
+        fall = [
+            (half, 29),
+            (half + 0.9, 38),
+            (half + 2.0, 46),
+            (half + 1.0, 51.5),
+            (half - 4, 53),
+            (4, 52),
+        ]
         inside = [(8, 32), (half - 3.0, 46), (half - 4.5, 51.5), (4, 51)]
     else:
         fall = [(half, 29), (half + 0.6, 38), (half + 1.8, 48), (half + 2.6, 58), (half + 2.4, 70)]
@@ -522,7 +607,10 @@ def _front_hair(canvas, f, hair):
 def _temples(canvas):
     """The side pieces of the glasses; the far one vanishes behind its rim as the head turns."""
     for side in SIDES:
-        rim, ear = canvas.in_space(side * 12.3, 0, 14.2)[0], canvas.in_space(side * (canvas.width + 0.4), 0, -2.0)[0]
+        rim, ear = (
+            canvas.in_space(side * 12.3, 0, 14.2)[0],
+            canvas.in_space(side * (canvas.width + 0.4), 0, -2.0)[0],
+        )
         ear = max(rim, ear) if side > 0 else min(rim, ear)
         canvas.shape("glasses", [(rim, 29.6), (ear, 29.4), (ear, 30.6), (rim, 31.0)], FRAME)
 
@@ -532,9 +620,13 @@ def _rims(canvas, f):
         outer, inner = ([((r + 0.2) * c, r * s) for c, s in CIRCLE] for r in (5.4, 4.2))
     else:  # a circle pushed towards the corners
         push = lambda c: c * (1.5 - 0.5 * c * c)  # noqa: E731
-        outer, inner = ([((5.6 + r) * push(c), (4.0 + r) * push(s)) for c, s in CIRCLE] for r in (0.6, -0.6))
+        outer, inner = (
+            [((5.6 + r) * push(c), (4.0 + r) * push(s)) for c, s in CIRCLE] for r in (0.6, -0.6)
+        )
     for side in SIDES:
-        edge = [(side * (7.4 + u), EYES + 0.35 + v) for u, v in (*outer, outer[0], *inner, inner[0])]
+        edge = [
+            (side * (7.4 + u), EYES + 0.35 + v) for u, v in (*outer, outer[0], *inner, inner[0])
+        ]
         canvas.shape("glasses", [canvas.in_space(u, y, 17 - 0.02 * u * u) for u, y in edge], FRAME)
     bridge = [(-2.4, 30.4), (0, 29.6), (2.4, 30.4), (2.4, 31.6), (0, 30.8), (-2.4, 31.6)]
     canvas.shape("glasses", [canvas.in_space(u, y, 17.5) for u, y in bridge], FRAME)

@@ -32,7 +32,18 @@ from dcgan_book.worlds.canvas import (
 
 VERSION = 1  # part of the cache's name: raise it whenever a seed's bytes change
 SURFACES = ("wall", "floor", "ceiling")
-OBJECTS = ("bed", "window", "curtain", "lamp", "nightstand", "tv", "door", "picture", "mirror", "rug")
+OBJECTS = (
+    "bed",
+    "window",
+    "curtain",
+    "lamp",
+    "nightstand",
+    "tv",
+    "door",
+    "picture",
+    "mirror",
+    "rug",
+)
 LABELS = SURFACES + OBJECTS  # a label map holds indices into this
 
 # The factors. Presence: probability of the object. A curtain needs a window, a bed is always there.
@@ -151,7 +162,9 @@ def dataset(n, seed=0, workers=None, progress=True):
     workers: processes to draw with (all cores by default). progress: show a bar while drawing.
     Returns `Rooms`; arrays from the cache are memory-mapped and read-only. Raises ValueError if n < 1.
     """
-    return Rooms.of(cached_dataset("room", VERSION, partial(block, draw), n, seed, workers, progress))
+    return Rooms.of(
+        cached_dataset("room", VERSION, partial(block, draw), n, seed, workers, progress)
+    )
 
 
 def _options(name):
@@ -172,7 +185,8 @@ class _Canvas(Canvas):
         self.horizon = factors["horizon"]
         self.focal = factors["zoom"] * SIZE * DEPTH / factors["room_width"]
         t = factors["yaw"]
-        self.cos, self.sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)  # exact on every machine
+        # exact on every machine
+        self.cos, self.sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
 
     def project(self, point):
         """(x right, y up, z away), in metres, to pixels of the 64-pixel picture."""
@@ -181,15 +195,23 @@ class _Canvas(Canvas):
         return SIZE / 2 + self.focal * x / z, self.horizon - self.focal * y / z
 
     def polygon(self, name, points, colour):
-        self.fill(name, [tuple(int(SCALE * c + 0.5) for c in self.project(p)) for p in points], colour)
+        self.fill(
+            name, [tuple(int(SCALE * c + 0.5) for c in self.project(p)) for p in points], colour
+        )
 
     def box(self, name, x, y, z, colour):
         """The faces of a box that the camera sees; x, y and z are (low, high)."""
         (x0, x1), (y0, y1), (z0, z1) = x, y, z
         side = x0 if x0 > self.camera_x else x1
-        self.polygon(name, [(side, y0, z0), (side, y1, z0), (side, y1, z1), (side, y0, z1)], dim(colour, 0.72))
+        self.polygon(
+            name,
+            [(side, y0, z0), (side, y1, z0), (side, y1, z1), (side, y0, z1)],
+            dim(colour, 0.72),
+        )
         self.polygon(name, [(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], colour)
-        self.polygon(name, [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)], dim(colour, 0.84))
+        self.polygon(
+            name, [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)], dim(colour, 0.84)
+        )
 
     def on_wall(self, place):
         """A function from (u right, v up), in metres about the place's middle and the floor, to the room."""
@@ -253,10 +275,17 @@ def _draw_box(canvas, f):
     ceiling = mix(wall, (0.97, 0.97, 0.95), 0.75)
     left, right = (-half, -half), (half, half)
     for (x0, x1), shade in ((left, 0.86), (right, 0.92)):
-        for y0, y1, dado in ((0, 0.85, 0.82 if f["wall_style"] == "dado" else 1.0), (0.85, HEIGHT, 1.0)):
+        for y0, y1, dado in (
+            (0, 0.85, 0.82 if f["wall_style"] == "dado" else 1.0),
+            (0.85, HEIGHT, 1.0),
+        ):
             corners = [(x0, y0, near), (x1, y1, near), (x1, y1, DEPTH), (x0, y0, DEPTH)]
             canvas.polygon("wall", corners, dim(wall, shade * dado))
-    canvas.polygon("wall", [(-half, 0, DEPTH), (half, 0, DEPTH), (half, HEIGHT, DEPTH), (-half, HEIGHT, DEPTH)], wall)
+    canvas.polygon(
+        "wall",
+        [(-half, 0, DEPTH), (half, 0, DEPTH), (half, HEIGHT, DEPTH), (-half, HEIGHT, DEPTH)],
+        wall,
+    )
     if f["wall_style"] == "dado":
         dado = [(-half, 0, DEPTH), (half, 0, DEPTH), (half, 0.85, DEPTH), (-half, 0.85, DEPTH)]
         canvas.polygon("wall", dado, dim(wall, 0.82))
@@ -266,7 +295,11 @@ def _draw_box(canvas, f):
     for i in range(planks):
         x0, x1 = half * (2 * i / planks - 1), half * (2 * (i + 1) / planks - 1)
         shade = 0.88 if f["floor_style"] == "planks" and i % 2 else 1.0
-        canvas.polygon("floor", [(x0, 0, near), (x1, 0, near), (x1, 0, DEPTH), (x0, 0, DEPTH)], dim(floor, shade))
+        canvas.polygon(
+            "floor",
+            [(x0, 0, near), (x1, 0, near), (x1, 0, DEPTH), (x0, 0, DEPTH)],
+            dim(floor, shade),
+        )
 
 
 def _window(canvas, f, wall):
@@ -303,13 +336,21 @@ def _curtain(canvas, f, wall, wide, low, high):
         for i in range(folds):
             a, b = (outer + (inner - outer) * (i + j) / folds for j in (0, 1))
             u = (side * a, side * b) if side * a < side * b else (side * b, side * a)
-            canvas.panel("curtain", wall, u, (low - 0.12, high + 0.10), dim(colour, 0.80 if i % 2 else 1.0))
-    canvas.panel("curtain", wall, (-wide - 0.27, wide + 0.27), (high + 0.08, high + 0.15), (0.30, 0.22, 0.16))
+            canvas.panel(
+                "curtain", wall, u, (low - 0.12, high + 0.10), dim(colour, 0.80 if i % 2 else 1.0)
+            )
+    canvas.panel(
+        "curtain", wall, (-wide - 0.27, wide + 0.27), (high + 0.08, high + 0.15), (0.30, 0.22, 0.16)
+    )
 
 
 def _door(canvas, f, wall):
     wood = f["door_style"] == "wood"
-    colour, trim = ((0.52, 0.33, 0.18), (0.36, 0.22, 0.12)) if wood else ((0.93, 0.92, 0.88), (0.72, 0.71, 0.68))
+    colour, trim = (
+        ((0.52, 0.33, 0.18), (0.36, 0.22, 0.12))
+        if wood
+        else ((0.93, 0.92, 0.88), (0.72, 0.71, 0.68))
+    )
     canvas.panel("door", wall, (-0.50, 0.50), (0.0, 2.08), trim)
     canvas.panel("door", wall, (-0.43, 0.43), (0.0, 2.00), colour)
     for v in ((0.25, 0.88), (1.12, 1.80)):
@@ -321,7 +362,9 @@ def _tv(canvas, f, wall):
     wide = 0.66 if f["tv_place"].startswith("back") else 0.60
     low, high = 1.16, 1.90
     canvas.panel("tv", wall, (-wide, wide), (low, high), (0.20, 0.20, 0.22))
-    canvas.panel("tv", wall, (0.07 - wide, wide - 0.07), (low + 0.09, high - 0.07), (0.05, 0.06, 0.09))
+    canvas.panel(
+        "tv", wall, (0.07 - wide, wide - 0.07), (low + 0.09, high - 0.07), (0.05, 0.06, 0.09)
+    )
     glare = [wall(-0.75 * wide, high - 0.07), wall(0.0, high - 0.07), wall(-0.45 * wide, low + 0.09),
              wall(0.07 - wide, low + 0.09)]  # fmt: skip
     canvas.polygon("tv", glare, (0.17, 0.20, 0.27))
@@ -365,7 +408,11 @@ def _rug(canvas, f):
     colour = hsv(f["rug_hue"], 0.50, 0.72)
     for border, shade in ((0.0, 0.70), (0.10, 1.0)):
         x, z = (x0 - 0.55 + border, x1 + 0.55 - border), (1.55 + border, 3.0 - border)
-        canvas.polygon("rug", [(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])], dim(colour, shade))
+        canvas.polygon(
+            "rug",
+            [(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])],
+            dim(colour, shade),
+        )
 
 
 def _bedside_x(canvas, f):
@@ -381,7 +428,9 @@ def _lamp_centre(canvas, f):
 def _bedside(canvas, f):
     x = _bedside_x(canvas, f)
     if f["nightstand"]:
-        canvas.box("nightstand", (x - 0.25, x + 0.25), (0, 0.58), (DEPTH - 0.55, DEPTH - 0.1), _wood(f))
+        canvas.box(
+            "nightstand", (x - 0.25, x + 0.25), (0, 0.58), (DEPTH - 0.55, DEPTH - 0.1), _wood(f)
+        )
     if not f["lamp"]:
         return
     size, (x, y, z) = f["lamp_size"], _lamp_centre(canvas, f)
@@ -413,7 +462,11 @@ def _bed(canvas, f):
         canvas.panel("bed", wall, (x0 - 0.03, x1 + 0.03), (0.2, 0.98), wood)
     if f["headboard"] == "arch":
         half = (x1 - x0) / 2 + 0.03
-        canvas.polygon("bed", [wall((x0 + x1) / 2 + half * c, 0.97 + 0.30 * s) for c, s in CIRCLE if s >= 0], wood)
+        canvas.polygon(
+            "bed",
+            [wall((x0 + x1) / 2 + half * c, 0.97 + 0.30 * s) for c, s in CIRCLE if s >= 0],
+            wood,
+        )
 
     canvas.box("bed", (x0, x1), (0.0, 0.26), (foot, head), wood)
     canvas.box("bed", (x0 + 0.02, x1 - 0.02), (0.26, 0.52), (foot, head), (0.95, 0.94, 0.92))

@@ -34,7 +34,9 @@ class Colours:
         labels = torch.full(images[:, 0].shape, WALL, dtype=torch.uint8)
         labels[images[:, 1] > 0.3] = BED
         labels[images[:, 0] > 0.3] = WINDOW
-        presence = {name: (labels == LABELS.index(name)).sum((1, 2)) >= 8 for name in ("window", "bed")}
+        presence = {
+            name: (labels == LABELS.index(name)).sum((1, 2)) >= 8 for name in ("window", "bed")
+        }
         return measure.Reading({}, presence, labels, images.mean((2, 3)), {})
 
 
@@ -48,7 +50,9 @@ def generator():
             weight = generator.stages[stage][0].weight
             weight[before] = 0
             weight[:, unit] = 0
-            weight[before, unit] = torch.tensor([0.5, 1, 1, 0.5]).outer(torch.tensor([0.5, 1, 1, 0.5]))
+            weight[before, unit] = torch.tensor([0.5, 1, 1, 0.5]).outer(
+                torch.tensor([0.5, 1, 1, 0.5])
+            )
             before = unit
         generator.stages["64x64"][0].weight[[0, 1, 3], 1:] *= 30
         generator.stages["8x8"][1].bias[PLANTED] = -1  # so that it is seldom on
@@ -102,14 +106,18 @@ def test_other_files_are_refused_in_one_line(tmp_path, text):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("edges", [(5, 0, 5, 9), (0, 9, 5, 3), (-1, 0, 5, 9), (0, 0, 65, 9), (0, 0, 5.5, 9)])
+@pytest.mark.parametrize(
+    "edges", [(5, 0, 5, 9), (0, 9, 5, 3), (-1, 0, 5, 9), (0, 0, 65, 9), (0, 0, 5.5, 9)]
+)
 def test_boxes_that_cannot_be_are_refused(edges):
     with pytest.raises(ValueError, match="whole numbers from 0 to 64"):
         Box(0, *edges)
 
 
 def test_boxes_cover_cells_by_their_share():
-    masks = forgetting.box_masks([Box(9, 8, 16, 20, 24), Box(9, 12, 16, 20, 24), Box(4, 0, 0, 64, 64)], [4, 9, 2])
+    masks = forgetting.box_masks(
+        [Box(9, 8, 16, 20, 24), Box(9, 12, 16, 20, 24), Box(4, 0, 0, 64, 64)], [4, 9, 2]
+    )
     assert masks.sum((1, 2)).tolist() == [64 * 64, 12 * 8, 0], "a pixel in two boxes counts once"
     eight = forgetting.coverage(masks, "8x8")
     assert eight.shape == (3, 8, 8)
@@ -146,17 +154,33 @@ def test_examples_are_cells_from_where_they_should_be():
     covered = torch.zeros(3, 4, 4)
     covered[0, 1, 1:3] = torch.tensor([1, 0.4])
     covered[2, 3, 3] = 0.5
-    place = {activations[i, 0, y, x].item(): (i, y, x) for i in range(3) for y in range(4) for x in range(4)}
-    outside = forgetting.examples(activations, covered, "outside", per_positive=100, generator=stream(0, "cells"))
+    place = {
+        activations[i, 0, y, x].item(): (i, y, x)
+        for i in range(3)
+        for y in range(4)
+        for x in range(4)
+    }
+    outside = forgetting.examples(
+        activations, covered, "outside", per_positive=100, generator=stream(0, "cells")
+    )
     places = [place[value.item()] for value in outside.activations[:, 0]]
-    assert places[:2] == [(0, 1, 1), (2, 3, 3)] and outside.positive.tolist() == [True] * 2 + [False] * 45
-    assert len(set(places)) == 47 and (0, 1, 2) not in places, "the cell on the edge of a box is neither"
+    assert (
+        places[:2] == [(0, 1, 1), (2, 3, 3)]
+        and outside.positive.tolist() == [True] * 2 + [False] * 45
+    )
+    assert len(set(places)) == 47 and (0, 1, 2) not in places, (
+        "the cell on the edge of a box is neither"
+    )
     assert outside.image.tolist() == [i for i, _, _ in places]
     assert torch.equal(outside.activations[:, 1], outside.activations[:, 0] + 16)
     everywhere = forgetting.examples(activations, covered, per_positive=100)
-    assert len(everywhere.positive) == 2 + 48, "random negatives may lie in boxes, as the paper's may"
+    assert len(everywhere.positive) == 2 + 48, (
+        "random negatives may lie in boxes, as the paper's may"
+    )
     few, again = (
-        forgetting.examples(activations, covered, "outside", overlap=0.3, per_positive=2, generator=stream(0, "few"))
+        forgetting.examples(
+            activations, covered, "outside", overlap=0.3, per_positive=2, generator=stream(0, "few")
+        )
         for _ in range(2)
     )
     assert few.positive.tolist() == [True] * 3 + [False] * 6
@@ -173,7 +197,8 @@ def test_examples_are_cells_from_where_they_should_be():
 
 
 def test_the_regression_finds_the_planted_unit(cells):
-    alone = roc_auc_score(cells.positive, cells.activations[:, PLANTED])  # neighbouring cells have a hand in it too
+    # neighbouring cells have a hand in it too
+    alone = roc_auc_score(cells.positive, cells.activations[:, PLANTED])
     for standardise in (True, False):
         found = forgetting.fit(cells, standardise=standardise)
         assert found.ranking[0] == PLANTED and found.auc > max(alone, 0.8)
@@ -184,16 +209,22 @@ def test_the_regression_finds_the_planted_unit(cells):
 
 def test_standardised_weights_do_not_depend_on_a_units_scale(cells):
     stretched = Examples(cells.activations * torch.logspace(-2, 2, 16), cells.positive, cells.image)
-    assert torch.allclose(forgetting.fit(stretched).weights, forgetting.fit(cells).weights, atol=1e-3)
+    assert torch.allclose(
+        forgetting.fit(stretched).weights, forgetting.fit(cells).weights, atol=1e-3
+    )
     raw = [forgetting.fit(each, standardise=False).weights for each in (stretched, cells)]
     assert not torch.allclose(*raw, atol=0.1)
 
 
-def test_shuffled_labels_teach_nothing_and_half_the_weights_are_positive_all_the_same(generator, z, windows):
+def test_shuffled_labels_teach_nothing_and_half_the_weights_are_positive_all_the_same(
+    generator, z, windows
+):
     """Why "weight > 0" is not a sparse choice."""
     random = stream(0, "shuffled")
     covered = forgetting.coverage(windows, "8x8")
-    cells = forgetting.examples(activations_of(generator, "8x8", z, True), covered, generator=random)
+    cells = forgetting.examples(
+        activations_of(generator, "8x8", z, True), covered, generator=random
+    )
     fits = [forgetting.fit(forgetting.shuffled(cells, random)) for _ in range(6)]
     assert abs(np.mean([found.auc for found in fits]) - 0.5) < 0.05
     assert abs(np.mean([len(found.chosen) / 16 for found in fits]) - 0.5) < 0.15
@@ -208,7 +239,9 @@ def test_the_auc_is_of_other_images_than_the_fit():
     x = torch.randn(60, 50, generator=random)[image] + 0.1 * torch.randn(480, 50, generator=random)
     y = (torch.rand(60, generator=random) < 0.5)[image]
     by_location = KFold(5, shuffle=True, random_state=0)
-    leaky = cross_val_predict(LogisticRegression(), x, y, cv=by_location, method="decision_function")
+    leaky = cross_val_predict(
+        LogisticRegression(), x, y, cv=by_location, method="decision_function"
+    )
     assert roc_auc_score(y, leaky) > 0.9
     assert forgetting.fit(Examples(x, y, image)).auc < 0.7
 
@@ -280,12 +313,17 @@ def test_without_the_planted_unit_no_window_is_left(generator, z, windows):
     rows = card.summary()
     assert rows["images"] == 60 and rows["left"] == rows["new"] == rows["pixels_left"] == 0
     assert rows["inside"] > 0.1 and rows["outside"] < rows["inside"] / 3
-    assert rows["instead"]["wall"] + rows["instead"]["bed"] == pytest.approx(1) and rows["instead"]["wall"] > 0.2
+    assert (
+        rows["instead"]["wall"] + rows["instead"]["bed"] == pytest.approx(1)
+        and rows["instead"]["wall"] > 0.2
+    )
     assert "logit" not in rows
     assert torch.equal(card.pixels(), windows.sum((1, 2)))
     assert torch.equal(card.instead.sum(1), card.pixels()), "every pixel has become something"
     assert torch.equal(card.inside.isnan(), card.pixels() == 0)
-    assert torch.allclose(card.before.images, generator(z), atol=1e-6), "and the next image is whole again"
+    assert torch.allclose(card.before.images, generator(z), atol=1e-6), (
+        "and the next image is whole again"
+    )
 
 
 def test_without_all_others_every_window_is_left(generator, z):
@@ -308,15 +346,21 @@ def test_the_rows_are_plain_counts_of_a_small_case():
             images[i, 0, :, : red[i]] = 1
             images[i, 1, :, 64 - green[i] :] = 1
         seen = Colours().read(images)
-        return effects.Observed(images, seen.presence, seen.labels, seen.features, torch.tensor(logits))
+        return effects.Observed(
+            images, seen.presence, seen.labels, seen.features, torch.tensor(logits)
+        )
 
-    card = effects.compare(observed([4, 2, 0], [0, 3, 2], [1.0, 2, 3]), observed([2, 0, 1], [0, 3, 0], [0.0, 2, 1]))
+    card = effects.compare(
+        observed([4, 2, 0], [0, 3, 2], [1.0, 2, 3]), observed([2, 0, 1], [0, 3, 0], [0.0, 2, 1])
+    )
     rows = card.summary()
     assert rows["left"] == 0.5 and rows["new"] == 1 and rows["pixels_left"] == pytest.approx(3 / 6)
     assert card.inside[:2].tolist() == pytest.approx([1 / 6, 1 / 3]) and card.inside[2].isnan()
     assert card.outside.tolist() == pytest.approx([0, 0, 1 / 64])
     assert rows["inside"] == pytest.approx(0.25) and rows["outside"] == 0, "of images with a window"
-    assert rows["instead"]["wall"] == pytest.approx(4 / 6) and rows["instead"]["window"] == pytest.approx(2 / 6)
+    assert rows["instead"]["wall"] == pytest.approx(4 / 6) and rows["instead"][
+        "window"
+    ] == pytest.approx(2 / 6)
     assert rows["lost"] == {"bed": pytest.approx(1 / 3)} and rows["logit"] == pytest.approx(-1)
     card.before.present["window"][0] = False  # where a few pixels are not enough to be one
     assert card.summary()["inside"] == pytest.approx(1 / 3) and card.summary()["left"] == 0
@@ -340,7 +384,9 @@ def test_other_edits_are_observed_in_the_same_way(generator, z):
     discriminator = initialise(Discriminator(width=4), stream(1, "weights")).eval()
     means = activations_of(generator, "8x8", z).mean((0, 2, 3))
     cards = [
-        effects.scorecard(generator, z, "8x8", [PLANTED], Colours(), discriminator=discriminator, value=value)
+        effects.scorecard(
+            generator, z, "8x8", [PLANTED], Colours(), discriminator=discriminator, value=value
+        )
         for value in (0, means[[PLANTED]], 5.0)
     ]
     left = [card.pixels("after").sum() for card in cards]
@@ -385,14 +431,20 @@ def test_a_ratios_interval_is_a_bootstraps_of_pairs():
     part = whole * (0.3 + 0.2 * torch.rand(400, generator=random).double())
     found = effects._ratio(part, whole)
     rows = torch.randint(400, (4000, 400), generator=random)
-    low, high = (part[rows].mean(1) / whole[rows].mean(1)).quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    low, high = (
+        (part[rows].mean(1) / whole[rows].mean(1))
+        .quantile(torch.tensor([0.025, 0.975]).double())
+        .tolist()
+    )
     assert found.value == pytest.approx((part.sum() / whole.sum()).item())
     assert (found.low, found.high) == (pytest.approx(low, abs=2e-3), pytest.approx(high, abs=2e-3))
 
 
 def test_the_hook_of_the_chapter_is_the_packages(generator, z):
     names = {"torch": torch}
-    for cell in json.loads((Path(__file__).parents[2] / "book" / "04-forgetting.ipynb").read_text(encoding="utf-8"))["cells"]:
+    for cell in json.loads(
+        (Path(__file__).parents[2] / "book" / "04-forgetting.ipynb").read_text(encoding="utf-8")
+    )["cells"]:
         if "derived" in cell["metadata"].get("tags", []):
             exec("".join(cell["source"]), names)  # our own notebook
     whole = generator(z)
@@ -417,6 +469,9 @@ def test_the_sheet_of_ablated_samples_has_a_label_for_each():
     key = json.loads((EXPERIMENTS / "by-eye-ablated.json").read_text(encoding="utf-8"))
     assert Image.open(EXPERIMENTS / "by-eye-ablated.png").size == (20 * 64, 6 * 64)
     assert len(key["edits"]) == 120 and key["edits"].count("none") == 30
-    assert key["window"] == sorted(set(key["window"])) and 0 <= key["window"][0] <= key["window"][-1] < 120
+    assert (
+        key["window"] == sorted(set(key["window"]))
+        and 0 <= key["window"][0] <= key["window"][-1] < 120
+    )
     runs = [len(list(group)) for _, group in groupby(key["edits"])]
     assert max(runs) < 8, "the sheet is shuffled"

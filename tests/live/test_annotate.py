@@ -21,7 +21,8 @@ from dcgan_book.live.annotate import Annotator, Refitting, refit
 from dcgan_book.models import Generator
 
 BY_EYE = Path(__file__).parents[2] / "book" / "experiments" / "window-boxes.json"
-BOXED = "3e1c502efd9a0bfed4a00401f06684af195c36ec50bedbb5e0b236d062cfcc83"  # the generator's weights, by their SHA-256
+# the generator's weights, by their SHA-256
+BOXED = "3e1c502efd9a0bfed4a00401f06684af195c36ec50bedbb5e0b236d062cfcc83"
 SEEDS = [5, 6, 9, 12]
 
 
@@ -40,9 +41,13 @@ def path(tmp_path):
 
 def test_every_change_is_in_the_file_and_nothing_else_lies_beside_it(images, path):
     annotator = Annotator(images, path, SEEDS)
-    assert annotator.boxes == [] and annotator.at == 0 and not path.exists(), "looking alone writes nothing"
+    assert annotator.boxes == [] and annotator.at == 0 and not path.exists(), (
+        "looking alone writes nothing"
+    )
     annotator.rows = [[6, 1, 2, 30, 40, "window"]]
-    assert load_boxes(path) == ([6], [Box(6, 1, 2, 30, 40)]), "a sample with a box counts as looked at"
+    assert load_boxes(path) == ([6], [Box(6, 1, 2, 30, 40)]), (
+        "a sample with a box counts as looked at"
+    )
     annotator.visited = [9, 5, 6]
     assert load_boxes(path) == ([5, 6, 9], [Box(6, 1, 2, 30, 40)])
     annotator.rows = []
@@ -100,7 +105,9 @@ def test_without_kernel_there_is_a_picture_of_the_boxes(images, path):
     assert picture.shape == (128, 1024, 3)
     red = picture[:, 128:256, 0] - picture[:, 128:256, 2] > 60
     rows, columns = np.nonzero(red)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((40, 79, 20, 59), abs=1)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx(
+        (40, 79, 20, 59), abs=1
+    )
     assert not red[45:75, 25:55].any(), "an outline only"
 
 
@@ -117,7 +124,9 @@ def test_components_are_scipys():
         numbered, _ = ndimage.label(mask, np.ones((3, 3)))
         for k, (down, across) in enumerate(ndimage.find_objects(numbered)):
             if (numbered == k + 1).sum() >= 5:
-                expected.append(Box(10 + i, across.start, down.start, across.stop, down.stop, "lamp"))
+                expected.append(
+                    Box(10 + i, across.start, down.start, across.stop, down.stop, "lamp")
+                )
     assert len(expected) > 50 and set(boxes) == set(expected) and len(boxes) == len(expected)
 
 
@@ -141,7 +150,9 @@ def test_agreement_counts_matches_once():
 
 def test_the_shipped_boxes_are_of_the_shipped_generator():
     card = pretrained.load("rooms").card
-    assert card["sha256"]["generator.safetensors"] == BOXED, "the windows were boxed on samples of other weights"
+    assert card["sha256"]["generator.safetensors"] == BOXED, (
+        "the windows were boxed on samples of other weights"
+    )
     seeds, boxes = load_boxes(BY_EYE)
     assert seeds == list(range(150)) and len(boxes) >= 52
     assert {box.label for box in boxes} == {"window"}
@@ -150,12 +161,16 @@ def test_the_shipped_boxes_are_of_the_shipped_generator():
 def test_the_instrument_sees_most_windows_that_were_boxed():
     trained = pretrained.load("rooms")
     seeds, boxes = load_boxes(BY_EYE)
-    samples = trained.generator(forgetting.latents(seeds, trained.generator.z_dim, trained.card["prior"]))
+    samples = trained.generator(
+        forgetting.latents(seeds, trained.generator.z_dim, trained.card["prior"])
+    )
     theirs = forgetting.component_boxes(measure.load().read(samples).mask("window"), seeds)
     found = forgetting.agreement(seeds, boxes, theirs)
     print(found.precision, found.recall, found.presence, found.iou)
     assert found.recall.value > 0.8 and found.presence.value > 0.85 and found.iou.value > 0.7
-    others = forgetting.agreement(seeds, boxes, [replace(box, seed=(box.seed + 1) % 150) for box in theirs])
+    others = forgetting.agreement(
+        seeds, boxes, [replace(box, seed=(box.seed + 1) % 150) for box in theirs]
+    )
     assert others.recall.high < 0.3, "windows of another sample are elsewhere"
 
 
@@ -212,7 +227,10 @@ class Tab:
         names = "({ rows: state.rows, visited: state.visited, at: state.at })"
         self.annotator.set_state(self.page.evaluate(names))
         assert load_boxes(self.annotator.path)[1] == self.annotator.boxes
-        return [(box.seed, box.left, box.top, box.right, box.bottom, box.label) for box in self.annotator.boxes]
+        return [
+            (box.seed, box.left, box.top, box.right, box.bottom, box.label)
+            for box in self.annotator.boxes
+        ]
 
     def where(self, x, y):
         frame = self.stage.bounding_box()
@@ -243,7 +261,9 @@ def open_tab(browser):
     contexts, trouble = [], []
 
     def open_it(annotator, **options):
-        contexts.append(browser.new_context(**{"viewport": {"width": 1000, "height": 900}} | options))
+        contexts.append(
+            browser.new_context(**{"viewport": {"width": 1000, "height": 900}} | options)
+        )
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: trouble.append(str(error)))
         return Tab(page, annotator)
@@ -292,7 +312,15 @@ def test_all_of_it_goes_by_keyboard(tab):
     tab.page.get_by_text("before").focus()
     tab.press("Tab", "a")
     assert tab.boxes() == [(5, 24, 24, 40, 40, "window")]
-    tab.press("ArrowLeft", "ArrowLeft", "ArrowUp", "Shift+ArrowRight", "Shift+ArrowDown", "Shift+ArrowDown", "2")
+    tab.press(
+        "ArrowLeft",
+        "ArrowLeft",
+        "ArrowUp",
+        "Shift+ArrowRight",
+        "Shift+ArrowDown",
+        "Shift+ArrowDown",
+        "2",
+    )
     assert tab.boxes() == [(5, 22, 23, 39, 41, "lamp")]
     tab.press("a")
     assert tab.boxes()[1] == (5, 24, 24, 40, 40, "lamp"), "new boxes have the label chosen last"
@@ -310,16 +338,23 @@ def test_all_of_it_goes_by_keyboard(tab):
     assert tab.boxes() == [] and tab.page.get_by_role("button", name="Undo").is_disabled()
     tab.press("n", "n", "n", "n")
     assert "sample 4 of 4, 0 boxes; all samples are looked at" in tab.words()
-    assert tab.page.evaluate("window.leaked") in (None, "Tab"), "the notebook hears of none of these keys"
+    assert tab.page.evaluate("window.leaked") in (None, "Tab"), (
+        "the notebook hears of none of these keys"
+    )
     focusable = tab.page.locator("#here :is(button, select, summary, [tabindex])")
-    assert focusable.evaluate_all("all => all.every((e) => e.dataset.lmSuppressShortcuts)"), "Notebook 7 looks for that"
+    assert focusable.evaluate_all("all => all.every((e) => e.dataset.lmSuppressShortcuts)"), (
+        "Notebook 7 looks for that"
+    )
 
 
 def test_buttons_do_what_keys_do_and_leave_the_keys_to_the_widget(tab):
     tab.drag((4, 4), (20, 20))
     tab.drag((30, 30), (50, 50))
     tab.page.get_by_role("button", name="window from 4, 4").click()
-    assert tab.page.get_by_role("button", name="window from 4, 4").get_attribute("aria-pressed") == "true"
+    assert (
+        tab.page.get_by_role("button", name="window from 4, 4").get_attribute("aria-pressed")
+        == "true"
+    )
     tab.press("ArrowDown")
     tab.page.get_by_label("label of the box").select_option("lamp")
     assert tab.boxes() == [(5, 4, 5, 20, 21, "lamp"), (5, 30, 30, 50, 50, "window")]
@@ -340,7 +375,10 @@ def test_the_samples_are_shown_as_they_are(tab, images):
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"))
         assert np.array_equal(shown, annotate.figures.to_display(images[i : i + 1])[0])
         tab.press("n") if i else tab.click("Next")
-    assert tab.page.locator("canvas").evaluate("c => getComputedStyle(c).imageRendering") == "pixelated"
+    assert (
+        tab.page.locator("canvas").evaluate("c => getComputedStyle(c).imageRendering")
+        == "pixelated"
+    )
 
 
 def test_what_python_sets_is_shown(tab):
@@ -354,14 +392,23 @@ def test_what_python_sets_is_shown(tab):
 
 
 def test_a_finger_draws_on_a_telephone_in_the_dark(open_tab, images, path):
-    phone = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True, "color_scheme": "dark"}
+    phone = {
+        "viewport": {"width": 360, "height": 640},
+        "has_touch": True,
+        "is_mobile": True,
+        "color_scheme": "dark",
+    }
     tab = open_tab(Annotator(images, path, SEEDS), **phone)
     finger = tab.page.context.new_cdp_session(tab.page)
 
     def swipe(*points):
-        for kind, point in zip(["touchStart"] + ["touchMove"] * (len(points) - 1), points, strict=True):
+        for kind, point in zip(
+            ["touchStart"] + ["touchMove"] * (len(points) - 1), points, strict=True
+        ):
             x, y = tab.where(*point)
-            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+            finger.send(
+                "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+            )
         finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
     swipe((10, 10), (15, 20), (30, 50))
@@ -401,7 +448,9 @@ def test_boxes_are_refitted_and_drawn_anew_after_every_change(tmp_path):
     assert refitting.picture.value != first
 
     last, annotator.rows = refitting.picture.value, annotator.rows[:1]
-    assert "1 boxes: boxes lie on 1 image" in refitting.words.value and refitting.picture.value == last
+    assert (
+        "1 boxes: boxes lie on 1 image" in refitting.words.value and refitting.picture.value == last
+    )
 
 
 def test_a_refit_is_the_recipe_by_hand():
@@ -411,7 +460,9 @@ def test_a_refit_is_the_recipe_by_hand():
     maps = activations_of(generator, "8x8", forgetting.latents(seeds))
     found, images = refit(generator, "8x8", maps, seeds, boxes, z)
     covered = forgetting.coverage(forgetting.box_masks(boxes, seeds), "8x8")
-    expected = forgetting.fit(forgetting.examples(maps, covered, generator=stream(0, "cells")), 0.01)
+    expected = forgetting.fit(
+        forgetting.examples(maps, covered, generator=stream(0, "cells")), 0.01
+    )
     assert torch.equal(found.weights, expected.weights) and 0 < len(found.chosen) < 16
     with ablate(generator, "8x8", expected.chosen):
         assert torch.equal(images, generator(z))
@@ -437,5 +488,9 @@ def test_a_page_without_kernel_gets_the_refits_picture(tmp_path):
         patch.setattr(widgets, "display", lambda formats, **_: shown.append(formats))
         refitting.show()
     page = shown[0]["text/html"]
-    assert "2 of 2 samples with the boxes" in page and "2 boxes tell windows" in page and page.count("<img") == 2
+    assert (
+        "2 of 2 samples with the boxes" in page
+        and "2 boxes tell windows" in page
+        and page.count("<img") == 2
+    )
     assert "application/vnd.jupyter.widget-view+json" in shown[0]

@@ -121,7 +121,9 @@ def test_only_the_rounding_of_weights_tells_them_apart(blank, kernel_size, simd)
     generator = small(8, kernel_size)
     bits = live.bits_of(generator)
     x = latents(3)[:, :, None, None]
-    for (name, stage), (weight, bias) in zip(generator.stages.items(), live.fold(generator), strict=True):
+    for (name, stage), (weight, bias) in zip(
+        generator.stages.items(), live.fold(generator), strict=True
+    ):
         scale = weight.abs().amax((0, 2, 3), keepdim=True) / (2 ** (bits[name] - 1) - 1)
         layer = stage[0]
         rounded = (weight / scale).round() * scale
@@ -205,11 +207,16 @@ def test_weights_are_small_and_named_by_what_they_are():
 @pytest.mark.parametrize("path", ["line", "arc"])
 def test_ways_between_latents_are_those_of_walking(blank, path):
     a, b = latents(2)
-    points = blank.evaluate("""async ({ module, a, b, path }) => {
+    points = blank.evaluate(
+        """async ({ module, a, b, path }) => {
       const { between } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
       return [0, 0.25, 0.5, 0.75, 1].map((t) => between(a, b, t, path));
-    }""", {"module": MODULE, "a": a.tolist(), "b": b.tolist(), "path": path})
-    torch.testing.assert_close(torch.tensor(points), getattr(walking, path)(a, b, 5), atol=1e-5, rtol=0)
+    }""",
+        {"module": MODULE, "a": a.tolist(), "b": b.tolist(), "path": path},
+    )
+    torch.testing.assert_close(
+        torch.tensor(points), getattr(walking, path)(a, b, 5), atol=1e-5, rtol=0
+    )
 
 
 # The panels, on a page in a folder
@@ -218,8 +225,15 @@ def test_ways_between_latents_are_those_of_walking(blank, path):
 @pytest.fixture(scope="module")
 def trained():
     """A generator of width 16 with a film of noise, called "tiny"."""
-    film = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 8, 3), np.uint8).repeat(8, 2).repeat(8, 3)
-    log = [{"step": step, "d_loss": 1 / step, "g_loss": math.log(step)} for step in range(5, 1001, 5)]
+    film = (
+        np.random.default_rng(0)
+        .integers(0, 256, (4, 6, 8, 8, 3), np.uint8)
+        .repeat(8, 2)
+        .repeat(8, 3)
+    )
+    log = [
+        {"step": step, "d_loss": 1 / step, "g_loss": math.log(step)} for step in range(5, 1001, 5)
+    ]
     card = {"name": "tiny", "prior": "uniform", "film": {"steps": [0, 10, 100, 1000]}}
     return pretrained.Pretrained(small(16), None, card, log, film)
 
@@ -240,7 +254,8 @@ def open_page(browser, tmp_path, trained):
         (tmp_path / "page.html").write_text(
             '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             '<link rel="stylesheet" href="_static/live.css"><script defer src="_static/live.js"></script>'
-            + before + "".join(figure.html() for figure in shown),
+            + before
+            + "".join(figure.html() for figure in shown),
             encoding="utf-8",
         )
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
@@ -250,7 +265,10 @@ def open_page(browser, tmp_path, trained):
         tab.on("request", lambda request: tab.asked.append(request.url))
         tab.on("pageerror", lambda error: trouble.append(str(error)))
         if weights:
-            tab.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+            tab.on(
+                "console",
+                lambda message: trouble.append(message.text) if message.type == "error" else None,
+            )
         tab.goto((tmp_path / "page.html").as_uri())
         return tab
 
@@ -263,7 +281,9 @@ def open_page(browser, tmp_path, trained):
 def alive(tab, number=0):
     figure = tab.locator(".dcgan-live").nth(number)
     figure.scroll_into_view_if_needed()
-    tab.wait_for_function("i => document.querySelectorAll('.dcgan-live')[i].dataset.state", arg=number, timeout=60_000)
+    tab.wait_for_function(
+        "i => document.querySelectorAll('.dcgan-live')[i].dataset.state", arg=number, timeout=60_000
+    )
     assert figure.get_attribute("data-state") == "alive", figure.inner_text()
     return figure
 
@@ -280,7 +300,9 @@ def drawn_after(tab, figure, act):
     counter = figure.locator("[data-drawn]")
     before = counter.get_attribute("data-drawn")
     act()
-    tab.wait_for_function("([e, before]) => e.dataset.drawn !== before", arg=[counter.element_handle(), before])
+    tab.wait_for_function(
+        "([e, before]) => e.dataset.drawn !== before", arg=[counter.element_handle(), before]
+    )
     for _ in range(100):
         before = counter.get_attribute("data-drawn")
         tab.wait_for_timeout(100)
@@ -308,7 +330,8 @@ def test_the_film_shows_the_step_and_its_losses(open_page, trained):
         shown = pixels(figure.locator("canvas")).view(3, 2, 64, -1, 64)  # rows of three tiles
         film = torch.from_numpy(trained.film[at]).float() / 127.5 - 1
         tiles = shown.permute(1, 3, 2, 4, 0).flatten(0, 1)
-        assert (tiles - film).abs().mean() < 0.08  # webp loses something; another step differs by 0.6
+        # webp loses something; another step differs by 0.6
+        assert (tiles - film).abs().mean() < 0.08
     words = figure.locator("output").inner_text()
     assert words == "step 0: loss of D 0.20, of G 1.61"
     assert slider.get_attribute("aria-valuetext") == "step 0"
@@ -337,7 +360,9 @@ def test_a_walk_shows_the_point_between_its_rooms(open_page, trained):
     assert_close(pixels(big), generator(torch.lerp(a, b, t)[None])[0], BYTE)
     straight = pixels(big)
 
-    drawn_after(tab, figure, lambda: figure.get_by_label("path between the rooms").select_option("arc"))
+    drawn_after(
+        tab, figure, lambda: figure.get_by_label("path between the rooms").select_option("arc")
+    )
     z = torch.tensor(state(figure, "z"))
     assert torch.allclose(z[0].norm(), (1 - t) * a.norm() + t * b.norm(), atol=1e-4)
     assert_close(pixels(big), generator(z)[0], BYTE)
@@ -357,13 +382,18 @@ def test_nudges_move_along_coordinates_and_directions(open_page, trained):
     figure = alive(tab)
     which, amount = figure.get_by_label("what to nudge"), figure.get_by_role("slider", name="nudge")
     expected = torch.tensor(made.z[0])
-    for name, step in [("direction 2", torch.tensor(made.data["directions"][1])), ("coordinate 8", torch.eye(100)[7])]:
+    for name, step in [
+        ("direction 2", torch.tensor(made.data["directions"][1])),
+        ("coordinate 8", torch.eye(100)[7]),
+    ]:
         which.select_option(label=name)
         amount.focus()
         drawn_after(tab, figure, lambda: amount.press("End"))
         expected = expected + 3 * step
         torch.testing.assert_close(torch.tensor(state(figure, "z"))[0], expected, atol=1e-4, rtol=0)
-        assert_close(pixels(figure.locator("canvas").first), trained.generator(expected[None])[0], BYTE)
+        assert_close(
+            pixels(figure.locator("canvas").first), trained.generator(expected[None])[0], BYTE
+        )
     drawn_after(tab, figure, lambda: figure.get_by_role("button", name="Undo nudges").click())
     assert state(figure, "z") == made.z
 
@@ -391,11 +421,16 @@ def test_a_walk_goes_through_its_wall_by_itself_and_stops(open_page, trained):
 
 
 def test_reduced_motion_stands_still_between_steps(open_page, trained):
-    tab = open_page(live.walk(trained, torch.Generator().manual_seed(3), directions=0), reduced_motion="reduce")
+    tab = open_page(
+        live.walk(trained, torch.Generator().manual_seed(3), directions=0), reduced_motion="reduce"
+    )
     figure = alive(tab)
     figure.get_by_role("button", name="Play").click()
-    tab.wait_for_function("() => document.querySelector('.dcgan-live').model.get('t') > 0", timeout=60_000)
-    assert state(figure, "t") * 10 % 1 < 1e-6 or state(figure, "t") * 10 % 1 > 1 - 1e-6  # one of ten places on the wall
+    tab.wait_for_function(
+        "() => document.querySelector('.dcgan-live').model.get('t') > 0", timeout=60_000
+    )
+    # one of ten places on the wall
+    assert state(figure, "t") * 10 % 1 < 1e-6 or state(figure, "t") * 10 % 1 > 1 - 1e-6
 
 
 CONCEPTS = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
@@ -437,7 +472,9 @@ def test_a_sum_is_the_packages_and_follows_its_trays_norm_and_slider(open_page, 
     # A sample into tray B, and one out of A
     figure.get_by_role("button", name="fill B").click()
     drawn_after(tab, figure, lambda: figure.get_by_role("button", name="sample 10, face 9").click())
-    drawn_after(tab, figure, lambda: figure.get_by_role("button", name="take face 1 out of A").click())
+    drawn_after(
+        tab, figure, lambda: figure.get_by_role("button", name="take face 1 out of A").click()
+    )
     trays = [[0, 2], [3, 4, 5, 9], [6, 7, 8]]
     assert state(figure, "trays") == trays
     check()
@@ -465,7 +502,9 @@ def test_the_same_sum_of_pixels_stands_beside_it(open_page, trained):
     shown = trained.generator(pool)
     expected = arithmetic.pixels(*(shown[tray] for tray in CONCEPTS))
     control = figure.get_by_role("img", name="the same sum of pixels")
-    assert (pixels(control) - expected).abs().mean() < 0.02 and (pixels(control) - expected).abs().max() < 0.2
+    assert (pixels(control) - expected).abs().mean() < 0.02 and (
+        pixels(control) - expected
+    ).abs().max() < 0.2
 
 
 @pytest.mark.parametrize("size", [32, 128])
@@ -528,9 +567,14 @@ def test_the_kernel_fills_the_trays(trained):
     with pytest.raises(Exception, match="free"):
         made.norm = "half"
     made.trays = [[0], [], [2]]
-    assert json.loads(html.unescape(made.html().split('data-figure="')[1].split('"')[0]))["trays"] == [[0], [], [2]]
+    assert json.loads(html.unescape(made.html().split('data-figure="')[1].split('"')[0]))[
+        "trays"
+    ] == [[0], [], [2]]
     assert live.arithmetic(
-        pretrained.Pretrained(trained.generator, None, {"prior": "normal"}, []), latents(3), "abc", [[0], [1], [2]]
+        pretrained.Pretrained(trained.generator, None, {"prior": "normal"}, []),
+        latents(3),
+        "abc",
+        [[0], [1], [2]],
     ).data["norms"] == ("free", "matched")
 
 
@@ -539,8 +583,14 @@ def test_trays_that_are_set_from_outside_are_summed(open_page, trained):
     tab = open_page(made)
     figure = alive(tab)
     trays = [[11], [], [0, 5]]
-    drawn_after(tab, figure, lambda: figure.evaluate("(root, trays) => root.model.set('trays', trays)", trays))
-    torch.testing.assert_close(torch.tensor(state(figure, "z")), nine_of(pool, noise, trays), atol=3e-4, rtol=0)
+    drawn_after(
+        tab,
+        figure,
+        lambda: figure.evaluate("(root, trays) => root.model.set('trays', trays)", trays),
+    )
+    torch.testing.assert_close(
+        torch.tensor(state(figure, "z")), nine_of(pool, noise, trays), atol=3e-4, rtol=0
+    )
 
 
 def test_exemplars_are_picked_by_concept(open_page, trained):
@@ -548,12 +598,24 @@ def test_exemplars_are_picked_by_concept(open_page, trained):
     made = live.picker(trained, range(100, 140), z, ["smiling", "neutral"], page=18)
     tab = open_page(made)
     figure = alive(tab)
-    assert_close(pixels(figure.locator("canvas").nth(3)), trained.generator(z[3:4].round(decimals=4))[0], BYTE)
+    assert_close(
+        pixels(figure.locator("canvas").nth(3)),
+        trained.generator(z[3:4].round(decimals=4))[0],
+        BYTE,
+    )
     figure.get_by_role("button", name="sample with seed 103").click()
     figure.get_by_role("button", name="sample with seed 100").click()
-    drawn_after(tab, figure, lambda: [figure.get_by_role("button", name="More samples").click() for _ in range(2)])
+    drawn_after(
+        tab,
+        figure,
+        lambda: [figure.get_by_role("button", name="More samples").click() for _ in range(2)],
+    )
     assert figure.locator("button:visible canvas").count() == 4  # the last of 40, 18 a page
-    assert_close(pixels(figure.locator("canvas").nth(3)), trained.generator(z[39:].round(decimals=4))[0], BYTE)
+    assert_close(
+        pixels(figure.locator("canvas").nth(3)),
+        trained.generator(z[39:].round(decimals=4))[0],
+        BYTE,
+    )
     figure.get_by_label("concept").select_option("neutral")
     figure.get_by_role("button", name="sample with seed 139").click()
     assert state(figure, "chosen") == {"smiling": [103, 100], "neutral": [139]}
@@ -564,9 +626,13 @@ def test_exemplars_are_picked_by_concept(open_page, trained):
 
 def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, trained):
     z, generator = latents(3), trained.generator
-    first, second = (torch.randperm(n, generator=torch.Generator().manual_seed(n)).tolist() for n in (64, 32))
+    first, second = (
+        torch.randperm(n, generator=torch.Generator().manual_seed(n)).tolist() for n in (64, 32)
+    )
     values = torch.rand(5, generator=torch.Generator().manual_seed(5)) + 0.5
-    made = live.forgetting(trained, z, {"one": ("8x8", first), "two": ("16x16", second)}, ("8x8", first[:5], values))
+    made = live.forgetting(
+        trained, z, {"one": ("8x8", first), "two": ("16x16", second)}, ("8x8", first[:5], values)
+    )
     tab = open_page(made)
     figure = alive(tab)
     z, canvases = torch.tensor(state(figure, "z")), figure.locator("canvas")
@@ -576,7 +642,13 @@ def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, t
             off = generator(z)
             for i in range(3):
                 assert_close(pixels(canvases.nth(i + 3)), off[i], BYTE)
-            with ablate(generator, "8x8", first[:5], values, torch.zeros(8, 8) > 0 if region is None else region):
+            with ablate(
+                generator,
+                "8x8",
+                first[:5],
+                values,
+                torch.zeros(8, 8) > 0 if region is None else region,
+            ):
                 assert_close(pixels(canvases.nth(6)), generator(z)[0], BYTE)
         for i in range(3):
             assert_close(pixels(canvases.nth(i)), generator(z)[i], BYTE)
@@ -585,7 +657,10 @@ def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, t
     slider = figure.get_by_role("slider", name="units off")
     slider.focus()
     drawn_after(tab, figure, lambda: slider.press("ArrowRight"))
-    assert "17 of 64 units off at 8x8" in figure.inner_text() and slider.get_attribute("aria-valuetext")[:2] == "17"
+    assert (
+        "17 of 64 units off at 8x8" in figure.inner_text()
+        and slider.get_attribute("aria-valuetext")[:2] == "17"
+    )
     drawn_after(tab, figure, figure.get_by_role("button", name=str(first[2]), exact=True).click)
     assert_shows("8x8", first[:2] + first[3:17])
     drawn_after(tab, figure, figure.get_by_role("button", name="All units on").click)
@@ -612,7 +687,9 @@ def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, t
     region[2, 4] = True
     assert_shows("8x8", [first[3]], region)
     assert "on in 4 of 64 cells" in figure.inner_text()
-    drawn_after(tab, figure, lambda: figure.get_by_label("ranking of the units").select_option(index=1))
+    drawn_after(
+        tab, figure, lambda: figure.get_by_label("ranking of the units").select_option(index=1)
+    )
     assert_shows("16x16", second[:1], region)
     drawn_after(tab, figure, figure.get_by_role("button", name="New rooms").click)
     assert not torch.equal(torch.tensor(state(figure, "z")), z)
@@ -625,13 +702,17 @@ def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, t
 def units_of_a_small_discriminator():
     """Three rooms, two networks of width 4, five units, and the figure of them."""
     few = rooms.dataset(3, seed=11, progress=False)
-    networks = [features.randomised(Discriminator(4), seed=seed, images=few.images) for seed in (0, 1)]
+    networks = [
+        features.randomised(Discriminator(4), seed=seed, images=few.images) for seed in (0, 1)
+    ]
     chosen = [("strongest for bed", "bed", 3), ("strongest for bed", "bed", 9), ("strongest for window", "window", 3),
               ("the first units", None, 0), ("the first units", None, 1)]  # fmt: skip
     return few, networks, chosen, live.units(networks, few, chosen)
 
 
-def test_a_unit_is_shown_beside_the_truth_and_random_weights(open_page, units_of_a_small_discriminator):
+def test_a_unit_is_shown_beside_the_truth_and_random_weights(
+    open_page, units_of_a_small_discriminator
+):
     few, networks, chosen, made = units_of_a_small_discriminator
     tab = open_page(made)
     figure = alive(tab)
@@ -645,11 +726,21 @@ def test_a_unit_is_shown_beside_the_truth_and_random_weights(open_page, units_of
         photo = photos[room : room + 1]
         for canvas, network in ((2, networks[0]), (4, networks[1])):
             place = features.peaks(activations_of(network, "4x4", photo)[:, unit])[1]
-            wanted = figures.signed(features.saliency(network, photo, "4x4", unit, at=place))[0].clamp(-1, 1).mean(0)
-            shown = pixels(tiles.nth(canvas)).mean(0)  # in grey, as webp keeps colours at half the resolution
+            wanted = (
+                figures.signed(features.saliency(network, photo, "4x4", unit, at=place))[0]
+                .clamp(-1, 1)
+                .mean(0)
+            )
+            # in grey, as webp keeps colours at half the resolution
+            shown = pixels(tiles.nth(canvas)).mean(0)
             assert (shown - wanted).abs().mean() < 0.04
-            assert wanted.abs().max() == 0 or np.corrcoef(shown.flatten(), wanted.flatten())[0, 1] > 0.55
-        inside = torch.from_numpy(few.mask(figure.get_by_label("object of the mask").input_value())[room].copy())
+            assert (
+                wanted.abs().max() == 0
+                or np.corrcoef(shown.flatten(), wanted.flatten())[0, 1] > 0.55
+            )
+        inside = torch.from_numpy(
+            few.mask(figure.get_by_label("object of the mask").input_value())[room].copy()
+        )
         lit = pixels(tiles.nth(1)) + 1
         assert (lit - (photo[0] + 1) * torch.where(inside, 1, 0.25)).abs().mean() < 0.1
         words = figure.locator("output").inner_text()
@@ -660,10 +751,15 @@ def test_a_unit_is_shown_beside_the_truth_and_random_weights(open_page, units_of
     field = features.receptive_field(networks[0], "4x4")
     place = features.peaks(activations_of(networks[0], "4x4", photos[:1])[:, 3])[1]
     gradient = features.saliency(networks[0], photos[:1], "4x4", 3, at=place)
-    lift = features.lift(gradient, torch.from_numpy(few.mask("bed")[:1].copy()), field.masks(place)).item()
+    lift = features.lift(
+        gradient, torch.from_numpy(few.mask("bed")[:1].copy()), field.masks(place)
+    ).item()
     assert f"Lift on the bed: {round(lift, 1):g} for the unit" in words
     drawn_after(tab, figure, lambda: figure.get_by_label("unit", exact=True).select_option("2"))
-    assert state(figure, "unit") == 2 and figure.get_by_label("object of the mask").input_value() == "window"
+    assert (
+        state(figure, "unit") == 2
+        and figure.get_by_label("object of the mask").input_value() == "window"
+    )
     compare(0, 2)
     drawn_after(tab, figure, lambda: figure.get_by_role("button", name="room 3").click())
     assert state(figure, "at") == 2
@@ -673,14 +769,19 @@ def test_a_unit_is_shown_beside_the_truth_and_random_weights(open_page, units_of
     compare(2, 3)
     drawn_after(tab, figure, lambda: figure.get_by_label("object of the mask").select_option("bed"))
     compare(2, 3)
-    drawn_after(tab, figure, lambda: figure.evaluate("root => root.model.set('unit', 1)"))  # as the kernel does
+    # as the kernel does
+    drawn_after(tab, figure, lambda: figure.evaluate("root => root.model.set('unit', 1)"))
     assert figure.get_by_label("unit", exact=True).input_value() == "1"
     compare(2, 1)
 
 
 def test_tiles_of_units_are_light(units_of_a_small_discriminator):
     _, networks, _, _ = units_of_a_small_discriminator
-    made = live.units(networks, rooms.dataset(6, seed=11, progress=False), [("first", None, unit) for unit in range(24)])
+    made = live.units(
+        networks,
+        rooms.dataset(6, seed=11, progress=False),
+        [("first", None, unit) for unit in range(24)],
+    )
     assert len(made.html()) < 500_000  # of the page's 1.5 MB; 24 units in 6 rooms
     assert len(json.dumps(made.data["lifts"], allow_nan=False)) < 60_000
 
@@ -704,7 +805,10 @@ def test_a_figure_that_cannot_run_says_so_and_keeps_its_picture(open_page, train
     tab = open_page(few(trained), weights=False)
     tab.wait_for_selector('.dcgan-live[data-state="still"]')
     assert "cannot run here (its weights are missing)" in tab.get_by_role("status").inner_text()
-    assert tab.locator("img").is_visible() and tab.locator("img").evaluate("image => image.naturalWidth") == 9 * 64
+    assert (
+        tab.locator("img").is_visible()
+        and tab.locator("img").evaluate("image => image.naturalWidth") == 9 * 64
+    )
 
 
 WORKERS = """<script>
@@ -740,9 +844,13 @@ def test_after_a_worker_has_died_the_next_figure_starts_another(open_page, train
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (360, "dark")])
 def test_figures_fit_the_screen_and_are_named(open_page, trained, width, scheme):
-    painting = live.forgetting(trained, latents(6), {"all": ("8x8", range(64))}, ("8x8", [1, 2], [0.5, 1.0]))
+    painting = live.forgetting(
+        trained, latents(6), {"all": ("8x8", range(64))}, ("8x8", [1, 2], [0.5, 1.0])
+    )
     shown = [live.film(trained), live.walk(trained, directions=1), few(trained, 9), painting]
-    tab = open_page(*shown, viewport={"width": width, "height": 700}, color_scheme=scheme, has_touch=width < 500)
+    tab = open_page(
+        *shown, viewport={"width": width, "height": 700}, color_scheme=scheme, has_touch=width < 500
+    )
     for i in range(len(shown)):
         figure = alive(tab, i)
         controls = figure.locator("button, input, select, canvas")
@@ -750,7 +858,8 @@ def test_figures_fit_the_screen_and_are_named(open_page, trained, width, scheme)
             !(e.getAttribute("aria-label") || e.innerText || e.labels?.length)).map((e) => e.outerHTML)""")
         assert unnamed == []
         small_ones = figure.locator("button, input, select").evaluate_all(
-            "all => all.filter((e) => e.getBoundingClientRect().height < 24).length")
+            "all => all.filter((e) => e.getBoundingClientRect().height < 24).length"
+        )
         assert small_ones == 0  # what a finger can hit
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -782,7 +891,10 @@ def test_the_build_writes_what_the_pages_ask_for(tmp_path, trained):
     build = [sys.executable, "-m", "sphinx", "-qW", source, tmp_path / "out"]
     subprocess.run(build, check=True, timeout=120)
     static = tmp_path / "out" / "_static"
-    assert f'["{made.weights}"]' in (static / f"live-{made.weights}.js").read_text(encoding="utf-8")[:200]
+    assert (
+        f'["{made.weights}"]'
+        in (static / f"live-{made.weights}.js").read_text(encoding="utf-8")[:200]
+    )
     assert (static / "live.js").read_text(encoding="utf-8") == live.page_script()
     assert "live.js" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "live.js" not in (tmp_path / "out" / "other.html").read_text(encoding="utf-8")
@@ -806,6 +918,8 @@ def test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book(tmp_
     (tmp_path / "index.rst").write_text(index, encoding="utf-8")
     build = [sys.executable, "-m", "sphinx", "-W", tmp_path, tmp_path / "out"]
     environment = os.environ | {"DCGAN_BOOK_CACHE": str(tmp_path / "empty")}
-    done = subprocess.run(build, check=True, timeout=120, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        build, check=True, timeout=120, env=environment, capture_output=True, text=True
+    )
     assert "a live figure stays still: the weights digiface are not in" in done.stdout
     assert not list((tmp_path / "out" / "_static").glob("live-digiface*"))

@@ -59,7 +59,13 @@ def lab(tmp_path_factory):
         port = free.getsockname()[1]
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     environment = os.environ | {name: str(home / name.lower()) for name in names}
-    options = [f"--port={port}", "--ip=127.0.0.1", "--no-browser", "--allow-root", "--IdentityProvider.token="]
+    options = [
+        f"--port={port}",
+        "--ip=127.0.0.1",
+        "--no-browser",
+        "--allow-root",
+        "--IdentityProvider.token=",
+    ]
     with open(home / "log", "w", encoding="utf-8") as log:
         command = [sys.executable, "-m", "jupyter", "lab", *options]
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
@@ -88,7 +94,8 @@ def notebook(lab, browser):
         tab = contexts[-1].new_page()
         tab.set_default_timeout(120_000)
         tab.goto(f"{lab}/lab/workspaces/{name}/tree/{name}.ipynb")
-        tab.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # cells run before that are dropped
+        # cells run before that are dropped
+        tab.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
 
         def run(number, answer=".jp-OutputArea-output pre"):
             cell = tab.locator(".jp-CodeCell").nth(number)
@@ -106,8 +113,14 @@ def notebook(lab, browser):
 
 
 def shown(figure):
-    png = base64.b64decode(figure.locator("canvas").first.evaluate("c => c.toDataURL()").split(",")[1])
-    return torch.from_numpy(np.array(Image.open(io.BytesIO(png)).convert("RGB"))).permute(2, 0, 1) / 127.5 - 1
+    png = base64.b64decode(
+        figure.locator("canvas").first.evaluate("c => c.toDataURL()").split(",")[1]
+    )
+    return (
+        torch.from_numpy(np.array(Image.open(io.BytesIO(png)).convert("RGB"))).permute(2, 0, 1)
+        / 127.5
+        - 1
+    )
 
 
 def test_kernel_and_figure_stay_in_step(notebook):
@@ -125,7 +138,9 @@ def test_kernel_and_figure_stay_in_step(notebook):
     assert (shown(figure) - generator(z)[0]).abs().max() < 0.06
 
     run(2)
-    tab.wait_for_function("() => document.querySelector('.dcgan-live output').innerText.startsWith('75 %')")
+    tab.wait_for_function(
+        "() => document.querySelector('.dcgan-live output').innerText.startsWith('75 %')"
+    )
     tab.wait_for_timeout(1000)
     after = torch.tensor(json.loads(run(3).inner_text().partition("now ")[2]))
     assert not torch.equal(after, z)
@@ -146,7 +161,8 @@ def test_boxes_drawn_in_a_notebook_are_the_kernels(notebook):
     tab.mouse.move(frame["x"] + 30 * pixel, frame["y"] + 40 * pixel, steps=3)
     tab.mouse.up()
     cells = tab.locator(".jp-CodeCell").count()
-    for key in ("n", "a", "ArrowUp", "b"):  # some of which add and move cells where nothing is in the way
+    # some of which add and move cells where nothing is in the way
+    for key in ("n", "a", "ArrowUp", "b"):
         tab.keyboard.press(key)
     assert "sample 1 of 3, 1 box" in widget.locator("output").inner_text()
     assert tab.locator(".jp-CodeCell").count() == cells
@@ -154,4 +170,6 @@ def test_boxes_drawn_in_a_notebook_are_the_kernels(notebook):
     assert "[4, 8] [[4, 8, 16, 30, 40, 'window'], [8, 24, 23, 40, 39, 'window']]" in words
     assert int(words.split()[-1]) > 100  # characters of the file
     run(2)
-    tab.wait_for_function("() => document.querySelector('.dcgan-annotate output').innerText == 'sample 3 of 3, 0 boxes'")
+    tab.wait_for_function(
+        "() => document.querySelector('.dcgan-annotate output').innerText == 'sample 3 of 3, 0 boxes'"
+    )

@@ -66,13 +66,17 @@ def wait_for_step(one, step):
 def same(first, second):
     """Whether two networks hold the same bits."""
     first, second = first.state_dict(), second.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def assert_trained_like_an_unwatched_run(trained, images):
     config = replace(TINY, steps=trained.step)
     plain = training.train(config, images, progress=False)
-    assert same(trained.generator, plain.generator) and same(trained.discriminator, plain.discriminator)
+    assert same(trained.generator, plain.generator) and same(
+        trained.discriminator, plain.discriminator
+    )
     assert torch.equal(trained.samples, plain.samples)
 
 
@@ -86,7 +90,10 @@ def test_a_run_to_its_end_is_the_unwatched_one(live, images):
     assert_trained_like_an_unwatched_run(trained, images)
     assert (one.bar.value, one.bar.max) == (7, 7)
     assert one.stop_button.disabled
-    assert one.status.value.endswith("images/s; done") and f"D {one.log[-1]['d_loss']:.2f}" in one.status.value
+    assert (
+        one.status.value.endswith("images/s; done")
+        and f"D {one.log[-1]['d_loss']:.2f}" in one.status.value
+    )
     assert [record["step"] for record in one.log] == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -147,7 +154,9 @@ def test_a_run_stops_by_itself_when_its_time_is_up(live, monkeypatch):
 def test_start_returns_at_once_and_the_thread_holds_no_notebook_back(live, monkeypatch):
     free = threading.Event()
     train = training.train
-    monkeypatch.setattr(training, "train", lambda *given, **options: free.wait(60) and train(*given, **options))
+    monkeypatch.setattr(
+        training, "train", lambda *given, **options: free.wait(60) and train(*given, **options)
+    )
     one = live(TINY)
     assert one.start() is one and one._thread.is_alive() and one._thread.daemon
     assert one.trained is None and one.bar.value == 0 and not one.stop_button.disabled
@@ -189,7 +198,8 @@ def test_interrupting_the_kernel_stops_the_run_and_keeps_it(live, monkeypatch):
     monkeypatch.setattr(figures, "png", lambda _: b"a picture")
     one = live(ENDLESS, seconds=60).start()
     wait_for_step(one, 1)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    # a shell's background job ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         timer = threading.Timer(0.3, _thread.interrupt_main)
         timer.start()
@@ -240,7 +250,10 @@ def test_starting_shows_the_whole_view_once(live, displayed):
     one = live(replace(TINY, steps=1)).start()
     one.wait()
     [((formats,), _)] = displayed
-    assert formats[VIEW]["model_id"] == one.view.model_id and "progress, losses and samples" in formats["text/html"]
+    assert (
+        formats[VIEW]["model_id"] == one.view.model_id
+        and "progress, losses and samples" in formats["text/html"]
+    )
     controls, picture = one.view.children
     assert controls.children == (one.bar, one.stop_button, one.status) and picture is one.picture
 
@@ -258,7 +271,9 @@ print(live.wait().step)
 def test_in_a_notebook_both_are_in_the_output_and_the_state_is_saved(tmp_path):
     """In a real kernel, which speaks for the widget as none of the above does."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
     shown, printed = notebook.cells[0].outputs
     assert printed.text == "3\n"
     assert {VIEW, "text/html", "text/plain"} <= shown.data.keys()
@@ -266,5 +281,9 @@ def test_in_a_notebook_both_are_in_the_output_and_the_state_is_saved(tmp_path):
     models = {model["model_name"]: model["state"] for model in state.values()}
     assert shown.data[VIEW]["model_id"] in state
     assert models["IntProgressModel"]["value"] == 3 and models["ButtonModel"]["disabled"]
-    [buffer] = [model["buffers"][0]["data"] for model in state.values() if model["model_name"] == "ImageModel"]
+    [buffer] = [
+        model["buffers"][0]["data"]
+        for model in state.values()
+        if model["model_name"] == "ImageModel"
+    ]
     assert buffer.startswith("iVBORw0KGgo"), "no PNG in base64"

@@ -18,7 +18,10 @@ from dcgan_book.measure.reading import MeasureError
 
 def with_moments(mean, cov, n=400, seed=0):
     """Features of exactly this mean and covariance."""
-    mean, cov = torch.as_tensor(mean, dtype=torch.float64), torch.as_tensor(cov, dtype=torch.float64)
+    mean, cov = (
+        torch.as_tensor(mean, dtype=torch.float64),
+        torch.as_tensor(cov, dtype=torch.float64),
+    )
     points = normal(n, len(mean), seed=seed)
     points = points - points.mean(0)
     points = points @ torch.linalg.inv(torch.linalg.cholesky(points.T.cov())).T
@@ -33,7 +36,10 @@ def test_frechet_of_normal_distributions_by_hand():
 
 
 def test_frechet_is_what_scipys_matrix_root_gives():
-    a, b = normal(500, 12) @ normal(12, 12, seed=1), normal(700, 12, seed=2) @ normal(12, 12, seed=3) + 0.3
+    a, b = (
+        normal(500, 12) @ normal(12, 12, seed=1),
+        normal(700, 12, seed=2) @ normal(12, 12, seed=3) + 0.3,
+    )
     cov_a, cov_b = np.cov(a.numpy().T), np.cov(b.numpy().T)
     root = linalg.sqrtm(cov_a @ cov_b).real
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum().item() + np.trace(cov_a + cov_b - 2 * root)
@@ -54,7 +60,9 @@ def test_frechet_survives_features_that_do_not_vary():
 def test_frechets_interval_has_the_spread_of_new_samples():
     sets = [(normal(300, 4, seed=i), 0.5 + normal(300, 4, seed=1000 + i)) for i in range(200)]
     values = [measure.frechet(*pair) for pair in sets]
-    estimates = [measure.frechet_interval(*pair, generator=random(i)) for i, pair in enumerate(sets[:8])]
+    estimates = [
+        measure.frechet_interval(*pair, generator=random(i)) for i, pair in enumerate(sets[:8])
+    ]
     assert [estimate.value for estimate in estimates] == pytest.approx(values[:8])
     stated = np.mean([estimate.high - estimate.value for estimate in estimates]) / 1.96
     assert stated == pytest.approx(np.std(values), rel=0.25)
@@ -66,7 +74,9 @@ def test_diversity_by_brute_force_and_with_repeats():
     found = measure.diversity(points, 0.05)
     apart = F.pdist(points) / math.sqrt(6)
     assert found.distance.value == pytest.approx(apart.mean().item(), rel=1e-4)
-    assert found.near_identical.value == pytest.approx((apart < 0.05).float().mean().item(), rel=1e-3)
+    assert found.near_identical.value == pytest.approx(
+        (apart < 0.05).float().mean().item(), rel=1e-3
+    )
     assert found.near_identical.value > 465 / len(apart) * 0.999
     assert found.near_identical.low < found.near_identical.value < found.near_identical.high
     all_new = measure.diversity(normal(500, 6, seed=2).float(), 1e-6).near_identical
@@ -95,7 +105,10 @@ def test_near_identical_catches_repeats_of_a_room(instrument, held_out):
 
 def test_frechet_grows_with_damage(instrument, held_out, reading):
     images, features = to_batch(held_out.images[:300]), reading.features[:300]
-    steps = [measure.frechet(instrument.features(blurred(images, sigma)), features) for sigma in (0.4, 0.8, 1.2)]
+    steps = [
+        measure.frechet(instrument.features(blurred(images, sigma)), features)
+        for sigma in (0.4, 0.8, 1.2)
+    ]
     assert 0 < 2 * steps[0] < steps[1] < steps[2] / 1.5
     floor = measure.frechet(reading.features[:1000], reading.features[1000:])
     shuffled = damage._scramble(images.contiguous(), random())
@@ -119,7 +132,9 @@ def test_nearest_is_what_brute_force_finds(instrument, held_out, by):
 def test_blocks_do_not_change_the_nearest():
     queries, references = normal(30, 5).float(), normal(203, 5, seed=1).float()
     references[150] = references[20]  # of equals the first
-    whole, parts = (distances._closest(queries, references, size, lambda x: x) for size in (1000, 50))
+    whole, parts = (
+        distances._closest(queries, references, size, lambda x: x) for size in (1000, 50)
+    )
     assert torch.equal(whole.index, parts.index)
     torch.testing.assert_close(whole.distance, parts.distance)
 
@@ -142,14 +157,18 @@ def test_a_copier_is_caught_and_new_rooms_pass(instrument, split, by):
     assert copier.memorised and copier.copies.low > 0.9 and copier.nearer.low > 0.9
     honest = measure.memorisation(new, training, others, by, instrument)
     assert not honest.memorised
-    assert honest.copies.low < 0 < honest.copies.high and honest.nearer.low < 0.5 < honest.nearer.high
+    assert (
+        honest.copies.low < 0 < honest.copies.high and honest.nearer.low < 0.5 < honest.nearer.high
+    )
     assert len(honest.generated) == len(honest.real) == 300
 
 
 @pytest.mark.parametrize("by", ["features", "pixels"])
 def test_blur_neither_hides_a_copier_nor_makes_one(instrument, split, by):
     training, others, new = split
-    poor_copier = measure.memorisation(blurred(to_batch(training), 1.2), training, others, by, instrument)
+    poor_copier = measure.memorisation(
+        blurred(to_batch(training), 1.2), training, others, by, instrument
+    )
     assert poor_copier.memorised
     assert not measure.memorisation(blurred(new, 1.2), training, others, by, instrument).memorised
 
@@ -164,7 +183,9 @@ def test_the_share_of_copies_is_estimated(instrument, split):
 def test_a_generator_of_one_picture_has_an_interval_to_match(instrument, split):
     """300 samples that all lie nearest to the same room say as much as one sample."""
     training, others, new = split
-    one = measure.memorisation(noisy(new[:1].expand(300, -1, -1, -1), 0.01), training, others, instrument=instrument)
+    one = measure.memorisation(
+        noisy(new[:1].expand(300, -1, -1, -1), 0.01), training, others, instrument=instrument
+    )
     assert one.copies.high - one.copies.low > 0.6
 
 

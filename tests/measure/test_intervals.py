@@ -11,10 +11,15 @@ from dcgan_book.measure.reading import MeasureError
 from dcgan_book.worlds import rooms
 
 
-@pytest.mark.parametrize("k, n", [(0, 1), (1, 1), (0, 5000), (3, 40), (95, 100), (4999, 5000), (2500, 5000)])
+@pytest.mark.parametrize(
+    "k, n", [(0, 1), (1, 1), (0, 5000), (3, 40), (95, 100), (4999, 5000), (2500, 5000)]
+)
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 def test_wilson_is_scipys(k, n, level):
-    ours, scipys = measure.wilson(k, n, level), stats.binomtest(k, n).proportion_ci(level, method="wilson")
+    ours, scipys = (
+        measure.wilson(k, n, level),
+        stats.binomtest(k, n).proportion_ci(level, method="wilson"),
+    )
     assert ours == pytest.approx((k / n, scipys.low, scipys.high), abs=1e-12)
 
 
@@ -26,7 +31,11 @@ def test_wilson_refuses_what_is_no_share(k, n):
 
 def test_an_interval_holds_its_value():
     estimates = [measure.wilson(k, n) for n in range(1, 400) for k in (0, n)]
-    estimates += [measure.bootstrap(torch.full((n,), value)) for n in (3, 7, 20) for value in (0.1, 1 / 3, 2.7)]
+    estimates += [
+        measure.bootstrap(torch.full((n,), value))
+        for n in (3, 7, 20)
+        for value in (0.1, 1 / 3, 2.7)
+    ]
     assert all(low <= value <= high for value, low, high in estimates)
 
 
@@ -42,7 +51,9 @@ def test_bootstrap_covers_the_mean_as_often_as_it_says():
 def test_bootstrap_agrees_with_scipy_and_with_itself():
     values = normal(300) ** 2
     ours = measure.bootstrap(values, resamples=4000)
-    scipys = stats.bootstrap((values.numpy(),), np.mean, n_resamples=4000, method="percentile", rng=0)
+    scipys = stats.bootstrap(
+        (values.numpy(),), np.mean, n_resamples=4000, method="percentile", rng=0
+    )
     width = ours.high - ours.low
     assert ours.low == pytest.approx(scipys.confidence_interval.low, abs=0.06 * width)
     assert ours.high == pytest.approx(scipys.confidence_interval.high, abs=0.06 * width)
@@ -88,4 +99,6 @@ def test_the_worlds_co_occurrence_is_that_of_its_rooms():
     factors = [rooms.sample(i) | {"bed": True} for i in range(n)]
     there = {name: torch.tensor([f[name] for f in factors]) for name in rooms.OBJECTS}
     world = measure.world_co_occurrence()
-    assert ((measure.co_occurrence(there) - world).abs() <= 4 * (world * (1 - world) / n).sqrt() + 1e-12).all()
+    assert (
+        (measure.co_occurrence(there) - world).abs() <= 4 * (world * (1 - world) / n).sqrt() + 1e-12
+    ).all()

@@ -25,18 +25,30 @@ def test_a_pair_differs_in_glasses_and_beard_alone():
         named = [faces.LABELS.index(name) for name in ("glasses", "beard")]
         for name, label in zip(("glasses", "beard"), named, strict=True):
             assert (label in own) == known.factors[name][i]
-            expected = not known.factors[name][i] and (name == "glasses" or known.factors["presentation"][i] == "man")
+            expected = not known.factors[name][i] and (
+                name == "glasses" or known.factors["presentation"][i] == "man"
+            )
             assert (label in other) == expected
         changed = (known.images[i] != known.others.images[i]).any(2)
-        near = F.max_pool2d(torch.from_numpy(np.isin(own, named) | np.isin(other, named)).float()[None], 3, 1, 1)[0]
-        assert near.numpy()[changed].mean() > 0.9  # a thin frame covers less than half of some pixels
+        near = F.max_pool2d(
+            torch.from_numpy(np.isin(own, named) | np.isin(other, named)).float()[None], 3, 1, 1
+        )[0]
+        # a thin frame covers less than half of some pixels
+        assert near.numpy()[changed].mean() > 0.9
 
 
 def test_damaged_faces_say_what_is_still_there():
     known, everything = pairs(48), slice(0, 48)
     same = instruments._damage_faces(known, everything, random(), 1.0)
-    assert torch.equal(same.images, to_batch(known.images)) and same.known.all() and (same.presence[:, -1] == 1).all()
-    assert torch.equal(same.presence[:, faces.OBJECTS.index("glasses")] == 1, torch.from_numpy(known.factors["glasses"]))
+    assert (
+        torch.equal(same.images, to_batch(known.images))
+        and same.known.all()
+        and (same.presence[:, -1] == 1).all()
+    )
+    assert torch.equal(
+        same.presence[:, faces.OBJECTS.index("glasses")] == 1,
+        torch.from_numpy(known.factors["glasses"]),
+    )
     parts = []
     for i in range(10):
         damaged = instruments._damage_faces(known, everything, random(i), 0.0)
@@ -44,10 +56,15 @@ def test_damaged_faces_say_what_is_still_there():
         assert torch.equal(damaged.images, again.images) and damaged.images.abs().max() <= 1
         visible = measure.count_pixels(damaged.labels, faces)
         assert (visible[damaged.presence[:, :-1] == 1] >= measure.VISIBLE).all()
-        assert not (damaged.known & (damaged.presence[:, -1] == 0)).any()  # what is no face has no factors
+        # what is no face has no factors
+        assert not (damaged.known & (damaged.presence[:, -1] == 0)).any()
         parts.append(damaged.presence)
     face = torch.cat(parts)[:, -1]
-    assert 0.15 < (face == 0).double().mean() < 0.5 and 0.4 < (face == 1).double().mean() < 0.8 and face.isnan().any()
+    assert (
+        0.15 < (face == 0).double().mean() < 0.5
+        and 0.4 < (face == 1).double().mean() < 0.8
+        and face.isnan().any()
+    )
     glasses = torch.cat(parts)[:, faces.OBJECTS.index("glasses")].view(10, 48)
     had = torch.from_numpy(known.factors["glasses"]).expand(10, 48)
     assert (glasses[had] == 0).any() and (glasses[~had] == 1).any()  # they fade, out and in
@@ -58,10 +75,16 @@ def test_an_instrument_for_faces_reads_the_face_too(tmp_path):
                                 device="cpu", progress=False)  # fmt: skip
     loaded = measure.load(tmp_path)
     assert loaded.schema is network.FACES and loaded.card == trained.card
-    assert loaded.card["command"] == "python -m dcgan_book.measure.learning --world faces --faces 24 --steps 2 --batch 8"
+    assert (
+        loaded.card["command"]
+        == "python -m dcgan_book.measure.learning --world faces --faces 24 --steps 2 --batch 8"
+    )
     read = loaded.read(pairs(5).images)
     assert set(read.presence) == {*faces.OBJECTS, "face"} and read.labels.max() < len(faces.LABELS)
-    assert set(network.FACES.scalars + network.FACES.hues) < set(read.factors) and "night" not in read.factors
+    assert (
+        set(network.FACES.scalars + network.FACES.hues) < set(read.factors)
+        and "night" not in read.factors
+    )
     assert read.mask("hair").shape == (5, 64, 64)
 
 
@@ -76,8 +99,12 @@ def test_a_smile_counts_as_often_as_its_weight():
         heads["hues"].copy_(targets["hues"])
         heads["scalars"][:, schema.scalars.index(name)] += 0.3
         logits = torch.zeros(8, len(faces.LABELS), 64, 64)
-        costs[name] = instruments._losses(logits, outputs, damaged, targets, schema)["factors"].item()
-    assert costs["yaw"] > 0 and costs["smile"] == pytest.approx(schema.weights["smile"] * costs["yaw"])
+        costs[name] = instruments._losses(logits, outputs, damaged, targets, schema)[
+            "factors"
+        ].item()
+    assert costs["yaw"] > 0 and costs["smile"] == pytest.approx(
+        schema.weights["smile"] * costs["yaw"]
+    )
     assert costs["jaw"] == pytest.approx(costs["yaw"])
 
 
@@ -88,13 +115,17 @@ def test_damage_follows_from_its_generator_alone():
     first, second = (damage.damage_rooms(images, labels, random(5), 0.2) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
     for name in damage.Damaged.__dataclass_fields__:
-        torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(
+            getattr(first, name), getattr(second, name), rtol=0, atol=0, equal_nan=True
+        )
     assert torch.equal(images, kept[0]) and torch.equal(labels, kept[1])
     assert first.images.abs().max() <= 1 and first.images.shape == images.shape
     assert not torch.equal(first.images, damage.damage_rooms(images, labels, random(6), 0.2).images)
 
 
-@pytest.mark.parametrize("world, known, there, mean", [("rooms", 40, 180, 0.172294), ("faces", 28, 188, 0.1682516)])
+@pytest.mark.parametrize(
+    "world, known, there, mean", [("rooms", 40, 180, 0.172294), ("faces", 28, 188, 0.1682516)]
+)
 def test_damage_is_what_it_always_was(world, known, there, mean):
     """Pinned: were something else drawn at random, the shipped instruments could not be trained again."""
     recipe = instruments.RECIPES[world]
@@ -110,7 +141,9 @@ def test_untouched_rooms_stay_as_they_are(n):
     same = damage.damage_rooms(images, labels, random(), untouched=1.0)
     assert torch.equal(same.images, images) and torch.equal(same.labels, labels)
     there = measure.count_pixels(labels) > 0
-    assert torch.equal(same.presence, there.float()) and same.known.all() and (same.amounts == 0).all()
+    assert (
+        torch.equal(same.presence, there.float()) and same.known.all() and (same.amounts == 0).all()
+    )
 
 
 def test_damaged_rooms_say_what_is_still_there():
@@ -120,10 +153,22 @@ def test_damaged_rooms_say_what_is_still_there():
         damaged = damage.damage_rooms(images, labels, random(i), 0.0)
         visible = measure.count_pixels(damaged.labels)
         assert (visible[damaged.presence == 1] >= measure.VISIBLE).all()
-        whole = measure.count_pixels(labels).roll(1, 0).maximum(measure.count_pixels(labels)).max(0).values
+        whole = (
+            measure.count_pixels(labels)
+            .roll(1, 0)
+            .maximum(measure.count_pixels(labels))
+            .max(0)
+            .values
+        )
         assert (visible <= (whole / 20).clamp(min=3))[damaged.presence == 0].all()
-        assert set(damaged.labels.unique().tolist()) <= set(range(len(rooms.LABELS))) | {damage.UNKNOWN}
-        changed += ((damaged.presence == 0) & (measure.count_pixels(labels) > 0))[damaged.known].sum().item()
+        assert set(damaged.labels.unique().tolist()) <= set(range(len(rooms.LABELS))) | {
+            damage.UNKNOWN
+        }
+        changed += (
+            ((damaged.presence == 0) & (measure.count_pixels(labels) > 0))[damaged.known]
+            .sum()
+            .item()
+        )
     assert changed > 60  # objects vanish
 
 
@@ -152,7 +197,10 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, p
     assert parts.card["machine"]["precision"] == precision
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, parts.network.state_dict()[name]), name
-    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["card.json", "instrument.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        "card.json",
+        "instrument.safetensors",
+    ]
 
 
 def test_what_is_trained_is_what_loads(tmp_path):
@@ -166,7 +214,9 @@ def test_what_is_trained_is_what_loads(tmp_path):
         loaded.card["presence"] = way
         read = loaded.read(images)
         ways[way] = torch.stack(list(read.presence.values()), 1)
-        assert all(torch.equal(read.presence[name], read.probability[name] > 0.5) for name in rooms.OBJECTS)
+        assert all(
+            torch.equal(read.presence[name], read.probability[name] > 0.5) for name in rooms.OBJECTS
+        )
     assert torch.equal(ways["segmenter"], measure.count_pixels(read.labels) >= measure.VISIBLE)
     assert torch.equal(ways["both"], ways["head"] & ways["segmenter"])
 

@@ -24,6 +24,7 @@ BARS = {"bed": 0.99, "window": 0.99, "lamp": 0.97, "tv": 0.97, "door": 0.97}
 
 # -------------------------------------------------------------------------------- the instrument on faces
 
+
 @pytest.fixture(scope="module")
 def portraits():
     return faces.dataset(1000, FRESH, progress=False)
@@ -51,7 +52,10 @@ def test_bars_on_faces_it_never_saw(face_reading, portraits):
     for name in ("hair", "glasses", "beard"):
         there = torch.from_numpy(portraits.mask(name).any((1, 2)))
         index, labels = faces.LABELS.index(name), torch.from_numpy(portraits.labels.copy())
-        assert instruments.intersection_over_union(face_reading.labels, labels, index)[there].mean() >= 0.6, name
+        assert (
+            instruments.intersection_over_union(face_reading.labels, labels, index)[there].mean()
+            >= 0.6
+        ), name
 
 
 def test_what_is_no_face_is_none(face_instrument, portraits):
@@ -64,7 +68,10 @@ def test_what_is_no_face_is_none(face_instrument, portraits):
             images[:200], damage._skin_around(images[:200], torch.from_numpy(portraits.labels[:200].copy()).long()),
             damage._edge(torch.from_numpy(portraits.mask("mouth")[:200]))[:, None]),
     }  # fmt: skip
-    shares = {name: face_instrument.presence(some)["face"].double().mean().item() for name, some in nothing.items()}
+    shares = {
+        name: face_instrument.presence(some)["face"].double().mean().item()
+        for name, some in nothing.items()
+    }
     assert shares["scrambled"] <= 0.03 and max(shares.values()) <= 0.25, shares
     assert face_instrument.presence(blurred(images[:200], 0.8))["face"].double().mean() >= 0.95
 
@@ -73,10 +80,20 @@ def test_the_face_card_says_what_was_measured(face_instrument):
     folder, card = measure.FOLDERS["faces"], face_instrument.card
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
     assert card["command"] == "python -m dcgan_book.measure.learning --world faces"
-    assert card["data"] == {"name": "faces", "version": faces.VERSION, "images": 20_000, "first_seed": 2_000_000}
+    assert card["data"] == {
+        "name": "faces",
+        "version": faces.VERSION,
+        "images": 20_000,
+        "first_seed": 2_000_000,
+    }
     scores = card["scores"]["faces"]
-    assert min(scores["presence"][name]["accuracy"]["value"] for name in ("glasses", "beard")) >= 0.98
-    assert scores["right"]["presentation"]["value"] >= 0.98 and 90 * scores["error"]["yaw"]["value"] <= 3
+    assert (
+        min(scores["presence"][name]["accuracy"]["value"] for name in ("glasses", "beard")) >= 0.98
+    )
+    assert (
+        scores["right"]["presentation"]["value"] >= 0.98
+        and 90 * scores["error"]["yaw"]["value"] <= 3
+    )
     assert scores["correlation"]["smile"]["value"] >= 0.97
     assert "passed_over" in card["scores"]["damaged faces"]["presence"]["face"]
 
@@ -90,7 +107,9 @@ def accuracy(presence, truth):
 
 def overlap(labels, held_out, name):
     index, there = rooms.LABELS.index(name), torch.from_numpy(held_out.mask(name).any((1, 2)))
-    each = instruments.intersection_over_union(labels, torch.from_numpy(held_out.labels[: len(labels)].copy()), index)
+    each = instruments.intersection_over_union(
+        labels, torch.from_numpy(held_out.labels[: len(labels)].copy()), index
+    )
     return each[there[: len(labels)]].mean().item()
 
 
@@ -134,12 +153,16 @@ def test_an_object_that_was_painted_over_is_not_there(instrument, held_out, read
 def test_factors_are_close(reading, held_out):
     for name in network.ROOMS.scalars:
         low, high = rooms.RANGES[name]
-        errors = (reading.factors[name] - torch.from_numpy(held_out.factors[name])).abs() / (high - low)
+        errors = (reading.factors[name] - torch.from_numpy(held_out.factors[name])).abs() / (
+            high - low
+        )
         assert errors.mean() < 0.1, name
     assert (reading.factors["night"].numpy() == (held_out.factors["daylight"] < 0.33)).mean() > 0.98
     for name in rooms.HUNG:
         there = held_out.factors[name]
-        assert (reading.factors[f"{name}_place"] == held_out.factors[f"{name}_place"])[there].mean() > 0.95, name
+        assert (reading.factors[f"{name}_place"] == held_out.factors[f"{name}_place"])[
+            there
+        ].mean() > 0.95, name
 
 
 def test_damage_is_seen(instrument, held_out):
@@ -171,7 +194,9 @@ def test_the_shipped_card_says_what_was_measured(instrument):
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
     assert {path.name for path in folder.iterdir()} == {"card.json", "instrument.safetensors"}
     card = instrument.card
-    assert card["data"]["version"] == rooms.VERSION and card["command"].startswith("python -m dcgan_book.measure.learning")
+    assert card["data"]["version"] == rooms.VERSION and card["command"].startswith(
+        "python -m dcgan_book.measure.learning"
+    )
     first, last = card["data"]["first_seed"], card["data"]["first_seed"] + card["data"]["images"]
     for start, count in card["held_out"].values():
         assert start + count <= first or start >= last
@@ -191,9 +216,12 @@ def test_eye_and_instrument_agree_on_generated_rooms(instrument):
     first, second = (experiments.load(folder / f"by-eye{which}.json") for which in ("", "-second"))
     agreement, eyes = {}, {}
     for name in first:
-        eye, other = (torch.isin(torch.arange(200), torch.tensor(each[name])) for each in (first, second))
+        eye, other = (
+            torch.isin(torch.arange(200), torch.tensor(each[name])) for each in (first, second)
+        )
         agreement[name] = (eye == presence[name]).double().mean().item()
         eyes[name] = (eye == other).double().mean().item()
     assert set(agreement) == set(second) == {"window", "lamp", "tv", "door"}
     assert agreement["window"] >= 0.93, agreement
-    assert all(agreement[name] >= eyes[name] - 0.08 for name in eyes), (agreement, eyes)  # no surer than eyes are
+    # no surer than eyes are
+    assert all(agreement[name] >= eyes[name] - 0.08 for name in eyes), (agreement, eyes)

@@ -32,12 +32,19 @@ def test_scores_are_written_into_the_card(tmp_path):
     scores = written.pop("scores")
     assert written == card
     assert scores["samples"] == 150 and set(scores["objects"]) == set(rooms.OBJECTS)
-    for value in (*scores["objects"].values(), scores["frechet"], scores["diversity"]["near_identical"]):
+    for value in (
+        *scores["objects"].values(),
+        scores["frechet"],
+        scores["diversity"]["near_identical"],
+    ):
         assert value["low"] <= value["value"] <= value["high"]
-    assert scores["objects"]["window"]["world"] == 0.6 and scores["objects"]["curtain"]["world"] == 0.3
+    assert (
+        scores["objects"]["window"]["world"] == 0.6 and scores["objects"]["curtain"]["world"] == 0.3
+    )
     assert scores["objects"]["bed"]["value"] < 0.1
     assert scores["frechet"]["value"] > 5 * scores["frechet"]["floor"]["value"]
-    assert scores["diversity"]["near_identical"]["value"] > 0.5  # an untrained generator shows one grey picture
+    # an untrained generator shows one grey picture
+    assert scores["diversity"]["near_identical"]["value"] > 0.5
     assert set(scores["memorisation"]) == {"features", "pixels"}
     assert scores["memorisation"]["features"]["training"] == 60
 

@@ -18,7 +18,10 @@ RANDOM = Estimate(0.9, 0.84, 0.97)
 
 def forget(*values, control=RANDOM):
     readings = CLAIMS["forget"].rule.readings
-    return [Measured(value, control, reading, 3) for value, reading in zip(values, readings, strict=True)]
+    return [
+        Measured(value, control, reading, 3)
+        for value, reading in zip(values, readings, strict=True)
+    ]
 
 
 def text(page):
@@ -51,7 +54,9 @@ def test_dots_lie_where_their_numbers_are():
 
 def test_an_axis_that_is_no_share_holds_every_interval():
     rule = CLAIMS["lr"].rule
-    page = card(CLAIMS["lr"], [Measured(Estimate(80, 70, 95), Estimate(40, 35, 52), rule.readings[0], 3)])
+    page = card(
+        CLAIMS["lr"], [Measured(Estimate(80, 70, 95), Estimate(40, 35, 52), rule.readings[0], 3)]
+    )
     assert "axis: 0 to 100" in text(page) and "80 [70, 95]" in text(page)
     for low, width in re.findall(r"left:([\d.]+)%;width:([\d.]+)%", page):
         assert 0 <= float(low) and float(low) + float(width) <= 100
@@ -59,4 +64,6 @@ def test_an_axis_that_is_no_share_holds_every_interval():
 
 def test_claims_without_numbers_have_a_card_too():
     assert "– cannot be tested here" in text(card(CLAIMS["likelihood"]))
-    assert "? answered" in text(card(CLAIMS["a-200"])) and "39 % of 512" in text(card(CLAIMS["a-200"]))
+    assert "? answered" in text(card(CLAIMS["a-200"])) and "39 % of 512" in text(
+        card(CLAIMS["a-200"])
+    )

@@ -35,13 +35,25 @@ Twice x is the SECRET.
 
 After it, $x^2$."""
 KINDS = {"predict first", "coding", "measuring", "open"}
-GLUE = {"scrapbook": {"name": "application/papermill.record/share", "mime_prefix": "application/papermill.record/"}}
+GLUE = {
+    "scrapbook": {
+        "name": "application/papermill.record/share",
+        "mime_prefix": "application/papermill.record/",
+    }
+}
 
 
 def small():
     """A chapter in small: text, a figure, an exercise with its check, wrong answers, the ledger."""
-    picture = new_output("display_data", {"image/png": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="})
-    glued = new_output("display_data", {"application/papermill.record/text/plain": "0.25"}, metadata=GLUE)
+    picture = new_output(
+        "display_data",
+        {
+            "image/png": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
+        },
+    )
+    glued = new_output(
+        "display_data", {"application/papermill.record/text/plain": "0.25"}, metadata=GLUE
+    )
     cells = [
         new_markdown_cell("# Title\n\nOpening words."),
         new_code_cell("x = 2", metadata={"tags": ["remove-cell"]}, outputs=[glued]),
@@ -55,7 +67,9 @@ def small():
         new_code_cell('ledger.write("00", [])', metadata={"tags": ["remove-cell"]}),
         new_code_cell("after = x + 1"),
     ]  # fmt: skip
-    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    return new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    )
 
 
 def run_under_nbval(notebook, folder):
@@ -69,16 +83,32 @@ def run_under_nbval(notebook, folder):
 def test_students_get_exercises_without_answers(tmp_path):
     copy = classkit.students(small())
     text = "\n".join(cell.source for cell in copy.cells)
-    assert ")=" not in text and "SECRET" not in text and "x + x" not in text and "refuses" not in text and "ledger" not in text
-    assert "#### Exercise: double" in text and "with 25% and [02-walking](02-walking.ipynb)" in text and "After it" in text
-    assert [cell.source for cell in copy.cells if "answer" in classkit.tags(cell)] == [classkit.EMPTY.format("double")]
+    assert (
+        ")=" not in text
+        and "SECRET" not in text
+        and "x + x" not in text
+        and "refuses" not in text
+        and "ledger" not in text
+    )
+    assert (
+        "#### Exercise: double" in text
+        and "with 25% and [02-walking](02-walking.ipynb)" in text
+        and "After it" in text
+    )
+    assert [cell.source for cell in copy.cells if "answer" in classkit.tags(cell)] == [
+        classkit.EMPTY.format("double")
+    ]
     assert all(not cell.outputs for cell in copy.cells if cell.cell_type == "code")
     done = run_under_nbval(copy, tmp_path)
-    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout  # the check fails and nothing stops
+    # the check fails and nothing stops
+    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout
 
 
 def test_a_student_with_a_right_answer_passes_and_a_wrong_one_does_not(tmp_path):
-    for answer, code in (("def double(x):\n    return 2 * x", 0), ("def double(x):\n    return 7", 1)):
+    for answer, code in (
+        ("def double(x):\n    return 2 * x", 0),
+        ("def double(x):\n    return 7", 1),
+    ):
         copy = classkit.students(small())
         for cell in copy.cells:
             if "answer" in classkit.tags(cell):
@@ -90,7 +120,11 @@ def test_a_student_with_a_right_answer_passes_and_a_wrong_one_does_not(tmp_path)
 def test_the_book_of_solutions_is_open_and_runs(tmp_path):
     copy = classkit.solutions(small())
     text = "\n".join(cell.source for cell in copy.cells)
-    assert "**Solution**\n\nTwice x is the SECRET." in text and "return x + x" in text and "refuses" not in text
+    assert (
+        "**Solution**\n\nTwice x is the SECRET." in text
+        and "return x + x" in text
+        and "refuses" not in text
+    )
     assert all("hide-cell" not in classkit.tags(cell) for cell in copy.cells)
     assert run_under_nbval(copy, tmp_path).returncode == 0
 
@@ -117,8 +151,10 @@ def test_slides_need_no_network(browser, tmp_path):
     page.write_text(classkit.slides(small(), "small"), encoding="utf-8")
     outside, faults = [], []
     context = browser.new_context()
-    context.route(lambda url: not url.startswith(("file:", "data:", "blob:")),
-                  lambda route: (outside.append(route.request.url), route.abort()))
+    context.route(
+        lambda url: not url.startswith(("file:", "data:", "blob:")),
+        lambda route: (outside.append(route.request.url), route.abort()),
+    )
     tab = context.new_page()
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.goto(page.as_uri())
@@ -130,7 +166,11 @@ def test_slides_need_no_network(browser, tmp_path):
     assert "Title" in shown[0] and "A caption" in shown[1] and "Exercise: double" in shown[2]
     tree = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     notes = " ".join(note.get_text() for note in tree.select("aside.notes"))
-    assert "Opening words" in notes and "with 25% and" in notes and "SECRET" not in page.read_text(encoding="utf-8")
+    assert (
+        "Opening words" in notes
+        and "with 25% and" in notes
+        and "SECRET" not in page.read_text(encoding="utf-8")
+    )
     assert tree.select("aside.notes math")
 
 
@@ -153,7 +193,10 @@ def test_a_slide_is_neither_too_full_nor_empty():
     points = "\n".join(f"- {'word ' * 60}{i}" for i in range(5))
     cells = [new_markdown_cell(f"# Title\n\n## Part\n\nOne {{doc}}`x` sentence {{footcite:p}}`who2020`. Another.\n\n{points}\n\n## Next"),
              new_code_cell("x", metadata={"mystnb": {"figure": {"caption": "A caption"}}}, outputs=small().cells[2].outputs)]  # fmt: skip
-    slides = [(cell.metadata.slideshow.slide_type, cell.source) for cell in classkit._slides(new_notebook(cells=cells))]
+    slides = [
+        (cell.metadata.slideshow.slide_type, cell.source)
+        for cell in classkit._slides(new_notebook(cells=cells))
+    ]
     kinds = [kind for kind, _ in slides if kind != "notes"]
     assert kinds == ["slide", "-", "-", "subslide", "subslide", "subslide", "slide", "-"]
     assert slides[2][1] == "One [x](x.ipynb) sentence."
@@ -170,7 +213,9 @@ def test_slides_of_a_notebook_that_never_ran_are_refused():
 
 def test_the_command_writes_a_folder_and_never_over_the_book(tmp_path, capsys):
     command.main(["--book", str(BOOK), "students", str(tmp_path / "class")])
-    assert sorted(path.name for path in (tmp_path / "class").glob("*.ipynb")) == [path.name for path in CHAPTERS]
+    assert sorted(path.name for path in (tmp_path / "class").glob("*.ipynb")) == [
+        path.name for path in CHAPTERS
+    ]
     for read in ("experiments/by-eye.json", "self-tests/01-training.json"):  # by the chapters
         assert (tmp_path / "class" / read).exists()
     with pytest.raises(SystemExit, match="another folder"):
@@ -182,9 +227,13 @@ def test_the_command_writes_a_folder_and_never_over_the_book(tmp_path, capsys):
 def test_the_command_accepts_what_a_chapter_finds(tmp_path, capsys):
     """A chapter whose rows have changed stops with an error; accepted, its file has the new ones."""
     rows = "from dcgan_book.teaching import ledger\n"
-    rows += "row = ledger.Row('c', '6', 't', '{}', 'k', 'holds', 'fig')\nledger.write('01-new', [row])"
+    rows += (
+        "row = ledger.Row('c', '6', 't', '{}', 'k', 'holds', 'fig')\nledger.write('01-new', [row])"
+    )
     for found in ("12 %", "60 %"):
-        notebook = new_notebook(cells=[new_code_cell(rows.format(found))], metadata=small().metadata)
+        notebook = new_notebook(
+            cells=[new_code_cell(rows.format(found))], metadata=small().metadata
+        )
         nbformat.write(notebook, tmp_path / "01-new.ipynb")
         assert run_under_nbval(notebook, tmp_path).returncode == 1
         command.main(["--book", str(tmp_path), "accept", "01-new"])
@@ -202,7 +251,10 @@ def test_a_chapters_exercises(path):
     assert [title for title, line in found if line is None] == []
     assert {line["difficulty"] for _, line in found} <= {"easy", "medium", "hard"}
     assert {line["kind"] for _, line in found} == KINDS and len(found) >= 4
-    solved = sum(len(re.findall(r"^`{3,}\{dropdown\} Solution", cell.source, re.M)) for cell in notebook.cells)
+    solved = sum(
+        len(re.findall(r"^`{3,}\{dropdown\} Solution", cell.source, re.M))
+        for cell in notebook.cells
+    )
     assert solved == len(found)
     kinds = [classkit.tags(cell) & {"solution", "check", "wrong"} for cell in notebook.cells]
     order = [kind.pop() for kind in kinds if kind]
@@ -218,7 +270,11 @@ def test_student_copies_keep_the_rest_and_lose_the_answers(path):
     for cell in notebook.cells:
         if "solution" in classkit.tags(cell):
             assert cell.source not in text
-        elif cell.cell_type == "code" and not classkit.tags(cell) & {"wrong"} and "ledger.write(" not in cell.source:
+        elif (
+            cell.cell_type == "code"
+            and not classkit.tags(cell) & {"wrong"}
+            and "ledger.write(" not in cell.source
+        ):
             assert cell.source in text
     assert "dropdown" not in text and not classkit.ROLE.search(text)
     for cell in copy.cells:
@@ -232,7 +288,11 @@ def names_of(source):
     tables = [outermost]
     for table in tables:
         tables += table.get_children()
-    stored = {name.get_name() for name in outermost.get_symbols() if name.is_assigned() or name.is_imported()}
+    stored = {
+        name.get_name()
+        for name in outermost.get_symbols()
+        if name.is_assigned() or name.is_imported()
+    }
     return stored, {name.get_name() for table in tables for name in table.get_symbols()
                     if name.is_referenced() and (table is outermost or name.is_global())}  # fmt: skip
 
@@ -251,16 +311,24 @@ def missed(kept, removed):
 def test_copies_run_what_the_chapter_runs(path, tmp_path):
     """The solutions have the chapter's own cells, which nbval runs, and miss none that is left out; students' too."""
     chapter = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    only_book = [cell for cell in chapter if "wrong" in classkit.tags(cell) or "ledger.write(" in cell.source]
+    only_book = [
+        cell for cell in chapter if "wrong" in classkit.tags(cell) or "ledger.write(" in cell.source
+    ]
     shared = [cell.source for cell in chapter if cell not in only_book]
     for what in ("solutions", "students"):
-        copy = [cell for cell in nbformat.read(classkit.write(what, path, tmp_path), as_version=4).cells if cell.cell_type == "code"]
+        copy = [
+            cell
+            for cell in nbformat.read(classkit.write(what, path, tmp_path), as_version=4).cells
+            if cell.cell_type == "code"
+        ]
         if what == "solutions":
             assert [cell.source for cell in copy] == shared
             kept, removed = shared, [cell.source for cell in only_book]
         else:
             kept = [cell.source for cell in copy if not classkit.tags(cell) & {"answer", "check"}]
-            removed = [cell.source for cell in only_book] + [cell.source for cell in chapter if "solution" in classkit.tags(cell)]
+            removed = [cell.source for cell in only_book] + [
+                cell.source for cell in chapter if "solution" in classkit.tags(cell)
+            ]
             assert len(copy) == len(shared)
         assert missed(kept, removed) == set()
 
@@ -273,7 +341,8 @@ def test_a_student_runs_a_chapter_up_to_the_first_empty_answer(path, tmp_path):
     done = run_under_nbval(copy, tmp_path)
     assert done.returncode == 0, done.stdout
     cells = sum(cell.cell_type == "code" for cell in copy.cells)
-    assert f"{cells} passed" in done.stdout  # the last is the check, which may say that the answer is missing
+    # the last is the check, which may say that the answer is missing
+    assert f"{cells} passed" in done.stdout
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -12,19 +12,24 @@ from dcgan_book.teaching import experiments
 
 BOOK = Path(__file__).parents[2] / "book"
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))
-WITHOUT_WEIGHTS = re.compile(  # runs of their own, what was boxed by hand (its digest is another's), times, an order by lot
+# runs of their own, what was boxed by hand (its digest is another's), times, an order by lot
+WITHOUT_WEIGHTS = re.compile(
     r"(batchnorm|beta1-09|half-rate|labels|lr-0001|noise|paper)-\d|g-twice|window-boxes|scale|blind-key"
 )
 
 
 def test_results_of_other_weights_are_refused_in_one_line(tmp_path):
     path = tmp_path / "found.json"
-    stamped = experiments.stamped({"share": 0.5}, "found.py", "rooms/generator", "instruments/instrument")
+    stamped = experiments.stamped(
+        {"share": 0.5}, "found.py", "rooms/generator", "instruments/instrument"
+    )
     path.write_text(json.dumps(stamped), encoding="utf-8")
     assert experiments.load(path) == {"share": 0.5}
     stamped["made_by"]["weights"]["instruments/instrument"] = "0" * 12
     path.write_text(json.dumps(stamped), encoding="utf-8")
-    with pytest.raises(experiments.StaleError, match="today's instruments/instrument: run .*found.py again") as refused:
+    with pytest.raises(
+        experiments.StaleError, match="today's instruments/instrument: run .*found.py again"
+    ) as refused:
         experiments.load(path)
     assert "\n" not in str(refused.value)
     path.write_text('{"share": 0.5}', encoding="utf-8")
@@ -41,13 +46,17 @@ def test_a_mark_names_the_weights_themselves(tmp_path, monkeypatch):
     (tmp_path / "rooms" / "generator.safetensors").write_bytes(b"other")
     experiments.digest.cache_clear()
     try:
-        assert experiments.made_by("y.py", "rooms/generator")["weights"] == {"rooms/generator": "d9298a10d1b0"}
+        assert experiments.made_by("y.py", "rooms/generator")["weights"] == {
+            "rooms/generator": "d9298a10d1b0"
+        }
     finally:
         experiments.digest.cache_clear()
     assert shipped["weights"] != {"rooms/generator": "d9298a10d1b0"}
 
 
-@pytest.mark.parametrize("path", sorted(BOOK.glob("experiments/*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(BOOK.glob("experiments/*.json")), ids=lambda path: path.stem
+)
 def test_every_result_is_of_todays_weights(path):
     if WITHOUT_WEIGHTS.fullmatch(path.stem):
         return

@@ -91,7 +91,9 @@ def test_other_claims_are_stale_and_two_equal_ones_refused(tmp_path):
 
 
 def test_every_section_has_its_table():
-    said = re.findall(r"^```\{claims\} (\S+)$", (BOOK / "claims.md").read_text(encoding="utf-8"), re.M)
+    said = re.findall(
+        r"^```\{claims\} (\S+)$", (BOOK / "claims.md").read_text(encoding="utf-8"), re.M
+    )
     assert len(said) == len(set(said))
     assert {row.section for rows in ledger.load_all(RESULTS).values() for row in rows} <= set(said)
 
@@ -105,7 +107,15 @@ def cells(chapter):
 def test_a_chapter_makes_its_file_and_every_row_leads_somewhere(chapter):
     """That what it makes is what is committed, `ledger.write` itself checks whenever the chapter runs."""
     found = cells(chapter)
-    assert any(f'ledger.write("{chapter}"' in source for cell, source in found if cell["cell_type"] == "code")
-    targets = {cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") for cell, _ in found}
-    targets |= {target for _, source in found for target in re.findall(r"^\(([\w-]+)\)=$", source, re.M)}
+    assert any(
+        f'ledger.write("{chapter}"' in source
+        for cell, source in found
+        if cell["cell_type"] == "code"
+    )
+    targets = {
+        cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") for cell, _ in found
+    }
+    targets |= {
+        target for _, source in found for target in re.findall(r"^\(([\w-]+)\)=$", source, re.M)
+    }
     assert [row.where for row in ledger.load(chapter, RESULTS) if row.where not in targets] == []

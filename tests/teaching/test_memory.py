@@ -17,14 +17,18 @@ print((psutil.Process().memory_info().rss - before) / 1e6)
 
 
 def said(program):
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
 def test_what_a_cell_frees_goes_back():
     """Of 200 MB in blocks too small for a map of their own, the last in memory is still in use."""
     asked = "import numpy; from dcgan_book.teaching import memory; memory.give_back_after_cells()"
-    kept, given_back = (float(said(FREED.format(setup=setup))) for setup in ("import numpy, dcgan_book", asked))
+    kept, given_back = (
+        float(said(FREED.format(setup=setup))) for setup in ("import numpy, dcgan_book", asked)
+    )
     assert kept > 100 and given_back < 20, (kept, given_back)
 
 

@@ -31,7 +31,10 @@ def claim(level=("at most", 0.5), readings=("one", "other"), clear="below", floo
 
 
 def both(first, second, control=HIGH, trainings=3, floor=None):
-    return [Measured(first, control, "one", trainings, floor), Measured(second, control, "other", trainings, floor)]
+    return [
+        Measured(first, control, "one", trainings, floor),
+        Measured(second, control, "other", trainings, floor),
+    ]
 
 
 def test_holds_asks_for_every_reading_to_be_clear_and_to_reach_the_level():
@@ -51,8 +54,14 @@ def test_overlapping_intervals_are_never_in_part(value):
 
 
 def test_the_side_counts():
-    assert verdict(claim(("at least", 0.5), clear="above"), both(HIGH, HIGH, control=LOW)).word == HOLDS
-    assert verdict(claim(("at least", 0.5), clear="above"), both(LOW, LOW, control=HIGH)).word == NOT_HERE
+    assert (
+        verdict(claim(("at least", 0.5), clear="above"), both(HIGH, HIGH, control=LOW)).word
+        == HOLDS
+    )
+    assert (
+        verdict(claim(("at least", 0.5), clear="above"), both(LOW, LOW, control=HIGH)).word
+        == NOT_HERE
+    )
 
 
 def test_as_good_as_a_floor_is_what_is_not_clear_of_it_on_the_wrong_side():
@@ -69,7 +78,9 @@ def test_one_training_in_the_place_of_three_is_said():
     assert "training" not in verdict(claim(), both(LOW, LOW)).reason
 
 
-@pytest.mark.parametrize("given", [[], both(LOW, LOW)[:1], both(LOW, LOW) + both(LOW, LOW)[:1], Bound(LOW, HIGH, 0.01)])
+@pytest.mark.parametrize(
+    "given", [[], both(LOW, LOW)[:1], both(LOW, LOW) + both(LOW, LOW)[:1], Bound(LOW, HIGH, 0.01)]
+)
 def test_missing_or_other_readings_are_refused(given):
     with pytest.raises(ClaimError, match="the rule asks for one, other"):
         verdict(claim(), given)
@@ -78,7 +89,9 @@ def test_missing_or_other_readings_are_refused(given):
 
 
 def test_what_is_not_tested_says_why():
-    found = verdict(Claim("x", "paper", "7", "c", "w", "01-training", untested="It  would\ntake years."))
+    found = verdict(
+        Claim("x", "paper", "7", "c", "w", "01-training", untested="It  would\ntake years.")
+    )
     assert (found.word, found.reason) == (UNTESTED, "It would take years.")
 
 
@@ -87,7 +100,10 @@ def test_absence_is_a_bound_with_its_power_and_a_test_without_power_decides_noth
     found = verdict(absent, Bound(Estimate(0.001, -0.003, 0.006), HIGH, 0.01, 3))
     assert found.word == BOUND
     assert found.reason == "no more than 0.6% by this test, whose power at 1% is 90%"
-    assert verdict(absent, Bound(Estimate(0.1, 0.0, 0.3), Estimate(0.3, 0.2, 0.4), 0.01, 3)).word == UNTESTED
+    assert (
+        verdict(absent, Bound(Estimate(0.1, 0.0, 0.3), Estimate(0.3, 0.2, 0.4), 0.01, 3)).word
+        == UNTESTED
+    )
     with pytest.raises(ClaimError, match="Bound"):
         verdict(absent, both(LOW, LOW))
 
@@ -96,7 +112,11 @@ def test_the_registry_has_each_row_of_the_claims_once_with_what_decides_it():
     claims = registry(BOOK / "claims.yml")
     assert len(claims) == 45 and all(claim.words and claim.claim for claim in claims.values())
     assert {claim.origin for claim in claims.values()} == {"paper", "article"}
-    assert {name for name, found in claims.items() if verdict_of(found) == ANSWER} == {"a-weights", "a-200", "a-test"}
+    assert {name for name, found in claims.items() if verdict_of(found) == ANSWER} == {
+        "a-weights",
+        "a-200",
+        "a-test",
+    }
     for found in claims.values():
         if found.rule and found.rule.trainings < 3:
             assert "seed of the training" not in found.rule.resampled, found.id
@@ -112,7 +132,10 @@ def verdict_of(found):
         ("- {id: a, origin: paper}", "nothing that decides"),
         ("- {id: a, rule: {clear: beside, readings: [], resampled: []}}", "beside"),
         ("- {id: a, rule: {clear: above, readings: [], resampled: [], level: {near: 1}}}", "level"),
-        ("- {id: a, rule: {clear: above, readings: [], resampled: [], level: {as: floor}}}", "level"),
+        (
+            "- {id: a, rule: {clear: above, readings: [], resampled: [], level: {as: floor}}}",
+            "level",
+        ),
         ("- {id: a, untested: x, rule: {clear: above}}", "rule and untested"),
     ],
 )

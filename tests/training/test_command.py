@@ -19,8 +19,21 @@ from dcgan_book.training.recipe import TrainConfig
 
 def test_each_flag_is_the_field_of_its_name(tmp_path):
     given = replace(
-        TINY, limit=9, size=32, seed=3, prior="normal", kernel_size=5, lr_d=1e-4, lr_g=3e-4, beta1=0.9, sheet_every=7,
-        r1=0.5, r1_every=4, relativistic=True, decay_from=0.5, **REMEDIES,
+        TINY,
+        limit=9,
+        size=32,
+        seed=3,
+        prior="normal",
+        kernel_size=5,
+        lr_d=1e-4,
+        lr_g=3e-4,
+        beta1=0.9,
+        sheet_every=7,
+        r1=0.5,
+        r1_every=4,
+        relativistic=True,
+        decay_from=0.5,
+        **REMEDIES,
     )
     options = vars(_parser().parse_args(flags(given, tmp_path)))
     assert options.pop("out") == str(tmp_path) and TrainConfig(**options) == given
@@ -36,7 +49,10 @@ def wait_for_step(process, run, step):
     """Waits until the log of a running command has `step`."""
     log, latest = run / "log.jsonl", re.compile(r'"step": (\d+)')
     deadline = time.monotonic() + 120
-    while not (log.exists() and max(map(int, latest.findall(log.read_text(encoding="utf-8"))), default=0) >= step):
+    while not (
+        log.exists()
+        and max(map(int, latest.findall(log.read_text(encoding="utf-8"))), default=0) >= step
+    ):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.01)
 
@@ -52,7 +68,9 @@ def test_a_killed_command_goes_on_to_the_same_bits(unbroken, tmp_path):
         process.communicate()
         assert process.returncode == (1 if os.name == "nt" else -signal.SIGKILL)
         lost = max(steps_of(tmp_path)) - training.read_checkpoint(tmp_path)["step"]
-        assert lost <= config.checkpoint_every, "more was lost than the steps since the last checkpoint"
+        assert lost <= config.checkpoint_every, (
+            "more was lost than the steps since the last checkpoint"
+        )
         resume = ("--resume",)
     main([*flags(config, tmp_path), "--resume"])
     assert same(learned(tmp_path), learned(whole))
@@ -129,21 +147,34 @@ def test_a_polite_end_keeps_every_step(unbroken, tmp_path, number):
     step = training.read_checkpoint(tmp_path)["step"]
     assert f"stopped after step {step}; the same command with --resume goes on" in errors
     assert max(steps_of(tmp_path)) > step - training.LOG_EVERY
-    if step < config.steps:  # nearly always; resumed with nothing but the folder, and as long as the other
+    # nearly always; resumed with nothing but the folder, and as long as the other
+    if step < config.steps:
         main(["--resume", f"--out={tmp_path}", f"--steps={config.steps}", "--checkpoint-every=3"])
         assert same(learned(tmp_path), learned(whole))
 
 
 def test_the_command_ends_with_1_and_one_line(tmp_path):
-    command = [sys.executable, "-m", "dcgan_book.training", "--data", "nowhere", "--out", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "dcgan_book.training",
+        "--data",
+        "nowhere",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
-    assert re.fullmatch("error: data 'nowhere' is neither a known name nor a folder that exists.*\n", done.stderr)
+    assert re.fullmatch(
+        "error: data 'nowhere' is neither a known name nor a folder that exists.*\n", done.stderr
+    )
     assert not (tmp_path / "run").exists()
 
 
 def test_data_that_is_not_there(tmp_path):
-    assert "neither a known name nor a folder" in refusal("--data", tmp_path / "nowhere", "--out", tmp_path / "run")
+    assert "neither a known name nor a folder" in refusal(
+        "--data", tmp_path / "nowhere", "--out", tmp_path / "run"
+    )
     assert "holds no images" in refusal("--data", tmp_path, "--out", tmp_path / "run")
     assert "rooms:N" in refusal("--data", "rooms:none", "--out", tmp_path / "run")
 
@@ -186,7 +217,13 @@ def test_help_names_every_option(capsys):
 
 @pytest.mark.parametrize(
     "spec, name",
-    [("rooms", "rooms"), ("rooms:12", "rooms"), ("faces:9", "faces"), ("lsun:a/b", "lsun"), ("a/photos/", "photos")],
+    [
+        ("rooms", "rooms"),
+        ("rooms:12", "rooms"),
+        ("faces:9", "faces"),
+        ("lsun:a/b", "lsun"),
+        ("a/photos/", "photos"),
+    ],
 )
 def test_a_run_is_called_after_its_data(spec, name):
     assert _kind(spec) == name

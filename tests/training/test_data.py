@@ -97,16 +97,23 @@ def test_a_folder_is_read_whole_in_order_in_every_format_and_mode(pictures):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-@pytest.mark.parametrize("size", [(500, 330), (64, 300), (178, 218), (65, 64), (640, 640), (40, 30)])
+@pytest.mark.parametrize(
+    "size", [(500, 330), (64, 300), (178, 218), (65, 64), (640, 640), (40, 30)]
+)
 def test_the_shorter_side_fits_and_the_middle_is_kept(pictures, size, kind):
     """On a ramp along each axis a pixel's colour says where it came from: a shift of half a pixel shows."""
     wide, high = size
     x, y = np.meshgrid(np.arange(wide) / wide, np.arange(high) / high)
     ramps = Image.fromarray(np.round(255 * np.stack([x, y, x], axis=2)).astype(np.uint8))
-    ramps.save(pictures / f"a.{kind}", **({"quality": 100, "subsampling": 0} if kind == "jpg" else {}))
+    ramps.save(
+        pictures / f"a.{kind}", **({"quality": 100, "subsampling": 0} if kind == "jpg" else {})
+    )
     side = min(size)
     middles = (np.arange(64) + 0.5) * side / 64 - 0.5
-    across, down = 255 * (middles + (wide - side) / 2) / wide, 255 * (middles + (high - side) / 2) / high
+    across, down = (
+        255 * (middles + (wide - side) / 2) / wide,
+        255 * (middles + (high - side) / 2) / high,
+    )
     got = load(pictures).images[0, 4:-4, 4:-4]  # at the border resampling has fewer neighbours
     assert np.abs(got[..., 0].mean(axis=0) - across[4:-4]).max() < 1.2
     assert np.abs(got[..., 1].mean(axis=1) - down[4:-4]).max() < 1.2
@@ -151,14 +158,21 @@ def test_lsun_gives_the_images_of_torchvisions_class(tmp_path, monkeypatch):
     monkeypatch.chdir(work)
     loaded = load(f"lsun:{root}")
     assert (loaded.name, loaded.skipped, len(loaded.images)) == ("lsun-bedroom", [], 12)
-    for spec in (f"lsun:{root}:bedroom", f"lsun:{root}:bedroom_train", f"lsun:{root / 'bedroom_train_lmdb'}"):
+    for spec in (
+        f"lsun:{root}:bedroom",
+        f"lsun:{root}:bedroom_train",
+        f"lsun:{root / 'bedroom_train_lmdb'}",
+    ):
         assert (load(spec).images == loaded.images).all()
     kitchen = load(f"lsun:{root}:kitchen_val")
     assert (kitchen.name, len(kitchen.images)) == ("lsun-kitchen_val", 2)
     assert (load(f"lsun:{root}", limit=5).images == loaded.images[:5]).all()
     assert not list(work.iterdir()) and not (root / "bedroom_train_lmdb" / "lock.mdb").exists()
-    for (image, _), got in zip(datasets.LSUN(str(root), ["bedroom_train"]), loaded.images, strict=True):
-        assert difference(got, community(image)) < 3  # it rounds the crop to whole pixels, we do not
+    for (image, _), got in zip(
+        datasets.LSUN(str(root), ["bedroom_train"]), loaded.images, strict=True
+    ):
+        # it rounds the crop to whole pixels, we do not
+        assert difference(got, community(image)) < 3
 
 
 @pytest.mark.parametrize(("rest", "path", "category"), [
@@ -166,7 +180,9 @@ def test_lsun_gives_the_images_of_torchvisions_class(tmp_path, monkeypatch):
     ("D:/lsun:tower", "D:/lsun", "tower"), (".", ".", "bedroom")])  # fmt: skip
 def test_a_drive_letter_is_part_of_the_path(rest, path, category):
     wanted = Path(path) / f"{category}_train_lmdb" / "data.mdb"
-    with pytest.raises(data.DataError, match="^no " + re.escape(f"{wanted}; {Path(path)} holds no LSUN set")):
+    with pytest.raises(
+        data.DataError, match="^no " + re.escape(f"{wanted}; {Path(path)} holds no LSUN set")
+    ):
         load(f"lsun:{rest}")
 
 
@@ -205,7 +221,8 @@ def test_celeba_gives_the_training_images_of_torchvisions_class(tmp_path, monkey
     loaded = load(f"celeba:{tmp_path}")
     assert (loaded.name, loaded.skipped, loaded.images.shape) == ("celeba", [], (8, 64, 64, 3))
     assert (load(f"celeba:{tmp_path / 'celeba'}").images == loaded.images).all()
-    monkeypatch.setattr(datasets.CelebA, "_check_integrity", lambda _: True)  # of the real lists only
+    # of the real lists only
+    monkeypatch.setattr(datasets.CelebA, "_check_integrity", lambda _: True)
     for (image, _), got in zip(datasets.CelebA(str(tmp_path), "train"), loaded.images, strict=True):
         assert difference(got, community(image)) < 3
 
@@ -218,10 +235,17 @@ def test_celeba_without_images_or_list_says_what_to_do(tmp_path):
 
 
 def test_an_array_on_disk_is_taken_as_it_is(tmp_path):
-    file, pixels = tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    file, pixels = (
+        tmp_path / "own.npy",
+        np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8),
+    )
     np.save(file, pixels)
     loaded = load(file, size=32, limit=4)
-    assert isinstance(loaded.images, np.memmap) and (loaded.images == pixels[:4]).all() and loaded.name == "own"
+    assert (
+        isinstance(loaded.images, np.memmap)
+        and (loaded.images == pixels[:4]).all()
+        and loaded.name == "own"
+    )
     refuses(file, r"holds uint8 \(5, 32, 32, 3\); uint8 \(n, 64, 64, 3\) is needed")
     refuses(tmp_path / "none.npy", "there is no file")
     np.save(file, np.array([{"a": 1}], dtype=object))
@@ -251,10 +275,20 @@ def refuses(spec, pattern, **options):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["rooms:", "rooms:0", "rooms:many", "faces:-3", "lsun:", "missing", "web:x"])
+@pytest.mark.parametrize(
+    "spec", ["rooms:", "rooms:0", "rooms:many", "faces:-3", "lsun:", "missing", "web:x"]
+)
 def test_an_unknown_spec_is_named_with_what_is_allowed(spec):
     message = refuses(spec, re.escape(repr(spec)))
-    assert any(hint in message for hint in ("give rooms[:N], faces[:N], a f", "write rooms:N", "write faces:N", "write lsun:PATH"))
+    assert any(
+        hint in message
+        for hint in (
+            "give rooms[:N], faces[:N], a f",
+            "write rooms:N",
+            "write faces:N",
+            "write lsun:PATH",
+        )
+    )
 
 
 def test_a_folder_without_images_and_impossible_sizes_are_refused(pictures):
@@ -278,20 +312,31 @@ def test_unreadable_images_are_skipped_and_named(pictures, cache):
         (pictures / "dangling.png").symlink_to(pictures / "nowhere.png")
     (pictures / "more.png").write_bytes((pictures / "001.png").read_bytes())
     assert len(load(pictures, limit=38).skipped) == 1
-    message = refuses(pictures, r"3 of the first 42 images of pictures cannot be read, more than 5% of 42")
+    message = refuses(
+        pictures, r"3 of the first 42 images of pictures cannot be read, more than 5% of 42"
+    )
     named = Path(message.split("named in ")[1])
-    assert named.parent.parent == cache and named.read_text(encoding="utf-8") == "005.png\ndangling.png\nzz.jpg\n"
+    assert (
+        named.parent.parent == cache
+        and named.read_text(encoding="utf-8") == "005.png\ndangling.png\nzz.jpg\n"
+    )
     (pictures / "dangling.png").unlink()
     for _ in range(2):  # decoded, then from the cache
         loaded = load(pictures)
         assert loaded.skipped == ["005.png", "zz.jpg"] and len(loaded.images) == 39
-        for i, image in [(0, photo(50, (300, 300))), (5, photo(4, (20, 20))), (6, photo(6, (20, 20)))]:
+        for i, image in [
+            (0, photo(50, (300, 300))),
+            (5, photo(4, (20, 20))),
+            (6, photo(6, (20, 20))),
+        ]:
             assert difference(loaded.images[i], community(image)) < 2
 
 
 def test_no_space_is_found_out_before_anything_is_written(pictures, cache, monkeypatch):
     fill(pictures, 3)
-    monkeypatch.setattr(data.shutil, "disk_usage", lambda _: data.shutil._ntuple_diskusage(9, 9, 20_000))
+    monkeypatch.setattr(
+        data.shutil, "disk_usage", lambda _: data.shutil._ntuple_diskusage(9, 9, 20_000)
+    )
     refuses(pictures, "needs 37.0kB in .*, where 20.0kB are free: .*DCGAN_BOOK_CACHE")
     assert not list(cache.rglob("images.*"))
 
@@ -305,14 +350,18 @@ def test_a_cache_that_cannot_be_made_is_one_line(pictures, cache):
 # ------------------------------------------------------------------------------------------------- cache
 
 
-def test_images_are_decoded_once_and_again_when_the_folder_changes(pictures, cache, monkeypatch, capsys):
+def test_images_are_decoded_once_and_again_when_the_folder_changes(
+    pictures, cache, monkeypatch, capsys
+):
     fill(pictures, 3)
     first = data.load(pictures)
     assert "decoding 3 images of pictures: 37.0kB in " + str(cache) in capsys.readouterr().out
     assert isinstance(first.images, np.memmap) and not first.images.flags.writeable
     calls = []
     decode = data._decode
-    monkeypatch.setattr(data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size))
+    monkeypatch.setattr(
+        data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size)
+    )
     assert (load(pictures).images == first.images).all() and calls == []
     assert load(pictures, size=16).images.shape == (3, 16, 16, 3) and len(calls) == 3
     assert (load(pictures, limit=2).images == first.images[:2]).all() and len(calls) == 5
@@ -320,7 +369,11 @@ def test_images_are_decoded_once_and_again_when_the_folder_changes(pictures, cac
     assert (load(pictures).images[1] != first.images[1]).any() and len(calls) == 8
     os.utime(pictures / "002.png", (1, 1))  # as after a change that keeps the file's size
     assert len(load(pictures).images) == 3 and len(calls) == 11
-    assert {path.name for path in cache.rglob("*") if path.is_file()} == {"images.npy", "skipped.txt", "lock"}
+    assert {path.name for path in cache.rglob("*") if path.is_file()} == {
+        "images.npy",
+        "skipped.txt",
+        "lock",
+    }
 
 
 KILLED = """
@@ -333,7 +386,9 @@ data.load(spec)
 
 
 @pytest.mark.parametrize("source", ["folder", "lsun"])
-def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(pictures, tmp_path, monkeypatch, source):
+def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(
+    pictures, tmp_path, monkeypatch, source
+):
     monkeypatch.setattr(data, "BLOCK", 4)
     monkeypatch.setattr(data, "MOST_UNREADABLE", 0.2)
     if source == "folder":
@@ -351,7 +406,9 @@ def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(pictures, tmp_p
     assert killed.returncode == 9, killed.stderr.decode()
     calls = []
     decode = data._decode
-    monkeypatch.setattr(data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size))
+    monkeypatch.setattr(
+        data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size)
+    )
     resumed = load(spec)
     assert len(calls) == 4  # two of three blocks were done
     monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path / "another"))

@@ -76,8 +76,14 @@ def test_the_first_that_stays_decides():
 
 def test_codes_follow_from_the_seed_and_touch_no_other_randomness(images, monkeypatch):
     state = torch.get_rng_state()
-    first, again, other = (duplicates.encode(duplicates.fit(images, 5, seed), images) for seed in (0, 0, 1))
-    assert (first == again).all() and (first != other).any() and torch.equal(state, torch.get_rng_state())
+    first, again, other = (
+        duplicates.encode(duplicates.fit(images, 5, seed), images) for seed in (0, 0, 1)
+    )
+    assert (
+        (first == again).all()
+        and (first != other).any()
+        and torch.equal(state, torch.get_rng_state())
+    )
     monkeypatch.setattr(duplicates, "BLOCK", 64)
     model = duplicates.fit(images, 5, 0)
     assert (duplicates.encode(model, images) == first).all(), "blocks change the codes"
@@ -87,7 +93,12 @@ def test_codes_follow_from_the_seed_and_touch_no_other_randomness(images, monkey
 
 @pytest.mark.parametrize("side", [32, 64, 128])
 def test_thumbnails_have_no_size_and_no_brightness(images, side):
-    scaled = np.stack([np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX)) for image in images[:4]])
+    scaled = np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
+            for image in images[:4]
+        ]
+    )
     small = duplicates.thumbnails(scaled // 2 * 2)
     assert small.shape == (4, 3072)
     torch.testing.assert_close(small, duplicates.thumbnails(scaled // 2))
@@ -97,7 +108,12 @@ def test_thumbnails_have_no_size_and_no_brightness(images, side):
 
 def test_the_network_is_the_papers():
     model = duplicates.Autoencoder(torch.zeros(3072))
-    assert [tuple(weight.shape) for weight in model.parameters()] == [(128, 3072), (128,), (3072, 128), (3072,)]
+    assert [tuple(weight.shape) for weight in model.parameters()] == [
+        (128, 3072),
+        (128,),
+        (3072, 128),
+        (3072,),
+    ]
     thumbnails = torch.rand(5, 3072)
     code = model.eval().encoder(thumbnails).relu()
     assert ((code > 0) == model.bits(thumbnails)).all()
@@ -105,16 +121,23 @@ def test_the_network_is_the_papers():
     assert not torch.equal(model.train()(thumbnails), model(thumbnails)), "no dropout"
 
 
-def test_the_command_writes_what_stays_and_the_trainer_takes_it(images, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_what_stays_and_the_trainer_takes_it(
+    images, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(duplicates, "find", lambda images, radius, progress: np.array([1, 3]))
     monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "unique.npy"
     duplicates.main(["--data=rooms:6", f"--out={out}"])
-    assert f"2 of 6 images are near-duplicates of earlier ones; the others are in {out}" in capsys.readouterr().out
+    assert (
+        f"2 of 6 images are near-duplicates of earlier ones; the others are in {out}"
+        in capsys.readouterr().out
+    )
     kept = data.load(out)
     assert (kept.images == rooms.dataset(6).images[[0, 2, 4, 5]]).all() and kept.name == "unique"
     assert isinstance(kept.images, np.memmap) and len(data.load(str(out), limit=3).images) == 3
-    config = training.TrainConfig(data=str(out), steps=1, batch=4, width=2, z_dim=4, precision="fp32", device="cpu")
+    config = training.TrainConfig(
+        data=str(out), steps=1, batch=4, width=2, z_dim=4, precision="fp32", device="cpu"
+    )
     assert training.train(config, progress=False).step == 1
     for arguments, says in (
         (["--data=nowhere", f"--out={out}"], "neither a known name nor a folder"),
@@ -124,7 +147,11 @@ def test_the_command_writes_what_stays_and_the_trainer_takes_it(images, tmp_path
     ):
         with pytest.raises(SystemExit) as end:
             duplicates.main(arguments)
-        assert str(end.value).startswith("error: ") and says in str(end.value) and "\n" not in str(end.value)
+        assert (
+            str(end.value).startswith("error: ")
+            and says in str(end.value)
+            and "\n" not in str(end.value)
+        )
 
 
 def test_no_map_of_the_file_is_open_when_it_takes_its_name(tmp_path, monkeypatch):

@@ -22,9 +22,16 @@ from dcgan_book.training.recipe import TrainConfig, TrainingError
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells")
 def test_batches_of_millions_of_images_take_little_memory(tmp_path):
     def megabytes():
-        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * mmap.PAGESIZE / 1e6
+        return (
+            int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+            * mmap.PAGESIZE
+            / 1e6
+        )
 
-    images = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (3_000_000, 64, 64, 3))  # a hole
+    # a hole
+    images = np.lib.format.open_memmap(
+        tmp_path / "images.npy", "w+", np.uint8, (3_000_000, 64, 64, 3)
+    )
     with closing(loop._batches(images, TrainConfig(batch=128), 0, 0, 1)) as batches:
         next(batches)
         before = megabytes()
@@ -37,14 +44,29 @@ def test_a_run_folder_holds_what_the_run_was(images, tmp_path):
     config = replace(TINY, steps=52, sheet_every=20, ema=0.9)
     trained = train(config, images, run=tmp_path / "run")
     sheets = [0, 20, 25, 40, 50, 52]
-    names = {f"samples-{step:06d}.png" for step in sheets} | {"checkpoint.pt", "config.json", "log.jsonl", "losses.png"}
+    names = {f"samples-{step:06d}.png" for step in sheets} | {
+        "checkpoint.pt",
+        "config.json",
+        "log.jsonl",
+        "losses.png",
+    }
     assert {path.name for path in (tmp_path / "run").iterdir()} == names
     assert list(training.sheets(tmp_path / "run")) == sheets
-    assert json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8")) == asdict(config)
+    assert json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8")) == asdict(
+        config
+    )
     assert steps_of(tmp_path / "run") == [*range(5, 51, 5), 52]
     assert training.read_log(tmp_path / "run") == trained.log
     for record in trained.log:
-        assert record.keys() == {"step", "d_loss", "g_loss", "d_real", "d_fake", "seconds", "images_per_s"}
+        assert record.keys() == {
+            "step",
+            "d_loss",
+            "g_loss",
+            "d_real",
+            "d_fake",
+            "seconds",
+            "images_per_s",
+        }
         assert 0 < record["d_real"] < 1 and 0 < record["d_fake"] < 1 and record["images_per_s"] > 0
 
     last = np.asarray(Image.open(tmp_path / "run" / "samples-000052.png")).astype(int)
@@ -84,13 +106,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(images, unbroken, tmp_path, at):
     config, whole = unbroken
     train(config, images, run=tmp_path, on_step=lambda progress: progress.step == at)
     assert training.read_checkpoint(tmp_path)["step"] == at
-    with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as log:  # as if killed past the checkpoint, in the middle of a line
+    # as if killed past the checkpoint, in the middle of a line
+    with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps({"step": at + 1, "d_loss": 0.5}) + '\n{"step": 31, "d_lo')
     (tmp_path / "samples-000027.png").write_bytes(b"of a later step")
     torch.rand(5)  # whatever the process drew meanwhile
     trained = train(config, images, run=tmp_path, resume=True)
     assert same(learned(tmp_path), learned(whole))
-    assert steps_of(tmp_path) == [5, 10, 15, 20, 25, 30] and trained.log == training.read_log(tmp_path)
+    assert steps_of(tmp_path) == [5, 10, 15, 20, 25, 30] and trained.log == training.read_log(
+        tmp_path
+    )
     assert list(training.sheets(tmp_path)) == [0, 10, 20, 25, 30]
     for step, path in training.sheets(tmp_path).items():
         assert path.read_bytes() == (whole / f"samples-{step:06d}.png").read_bytes()
@@ -121,7 +146,11 @@ def test_images_of_another_size_train_with_networks_of_that_size(images, tmp_pat
 
 
 def test_images_of_another_shape():
-    for wrong in (np.zeros((4, 32, 32, 3), np.uint8), np.zeros((4, 64, 64, 3)), np.zeros((0, 64, 64, 3), np.uint8)):
+    for wrong in (
+        np.zeros((4, 32, 32, 3), np.uint8),
+        np.zeros((4, 64, 64, 3)),
+        np.zeros((0, 64, 64, 3), np.uint8),
+    ):
         with pytest.raises(TrainingError, match=r"uint8 \(n, 64, 64, 3\) is needed"):
             train(TINY, wrong)
 
@@ -130,7 +159,9 @@ def test_images_of_another_shape():
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, fault):
     """It is found at the first step whose losses are read."""
     message = refusal(*flags(replace(TINY, **fault), tmp_path))
-    assert re.search("[dg]_loss is nan at step 5: training stopped; no checkpoint had been written", message)
+    assert re.search(
+        "[dg]_loss is nan at step 5: training stopped; no checkpoint had been written", message
+    )
 
 
 class Broken:
@@ -157,7 +188,9 @@ def test_the_last_good_checkpoint_outlives_a_bad_loss(images, tmp_path, every, f
     assert train(config, images, run=tmp_path, resume=True).step == TINY.steps
 
 
-def test_losses_are_waited_for_only_where_they_are_logged_or_asked_for(images, monkeypatch, tmp_path):
+def test_losses_are_waited_for_only_where_they_are_logged_or_asked_for(
+    images, monkeypatch, tmp_path
+):
     read, tolist = [], torch.Tensor.tolist
 
     def counted(tensor):
@@ -169,7 +202,11 @@ def test_losses_are_waited_for_only_where_they_are_logged_or_asked_for(images, m
     assert len(read) == 3  # steps 5, 10 and 12
     read.clear()
     asked = []
-    train(replace(TINY, steps=4), images, on_step=lambda done: asked.append((done.record, done.record)))
+    train(
+        replace(TINY, steps=4),
+        images,
+        on_step=lambda done: asked.append((done.record, done.record)),
+    )
     assert len(read) == 4 and [record["step"] for record, _ in asked] == [1, 2, 3, 4]
 
 
@@ -178,18 +215,24 @@ def test_a_record_asked_for_later_is_still_that_of_its_step(images):
     train(replace(TINY, steps=4), images, on_step=kept.append)
     train(replace(TINY, steps=4), images, on_step=lambda done: records.append(done.record))
     for progress, record in zip(kept, records, strict=True):
-        assert all(progress.record[name] == record[name] for name in ("step", "d_loss", "g_loss", "d_real", "d_fake"))
+        assert all(
+            progress.record[name] == record[name]
+            for name in ("step", "d_loss", "g_loss", "d_real", "d_fake")
+        )
 
 
 def test_weights_that_are_no_numbers_are_not_saved(images, tmp_path):
     """At the last step, when no further loss would show it."""
 
-    def spoil(progress):
+    def add_nan(progress):
         if progress.step == TINY.steps:
             next(progress.generator.parameters()).data[0, 1, 2, 3] = float("inf")
 
-    with pytest.raises(TrainingError, match="weights of the generator are not finite at step 12: .* step 10 .* intact"):
-        train(TINY, images, run=tmp_path, on_step=spoil)
+    with pytest.raises(
+        TrainingError,
+        match="weights of the generator are not finite at step 12: .* step 10 .* intact",
+    ):
+        train(TINY, images, run=tmp_path, on_step=add_nan)
 
 
 @pytest.mark.parametrize("at", [3, 8])
@@ -218,7 +261,11 @@ def test_training_leaves_threads_and_denormals_as_they_were(images, raises):
         for flush in (False, True):
             torch.set_num_threads(2)
             torch.set_flush_denormal(flush)
-            with pytest.raises(RuntimeError, match="of the watcher") if raises else contextlib.nullcontext():
+            with (
+                pytest.raises(RuntimeError, match="of the watcher")
+                if raises
+                else contextlib.nullcontext()
+            ):
                 train(replace(TINY, steps=1, threads=1), images, on_step=watch)
             assert (torch.get_num_threads(), flushed()) == (2, flush)
     finally:

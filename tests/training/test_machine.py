@@ -15,7 +15,9 @@ from dcgan_book.training.recipe import TrainingError
 def test_the_probe_chooses_and_says(capsys):
     chosen = training.choose_precision("auto", torch.device("cpu"), width=4, say=True)
     assert chosen in training.PRECISIONS
-    assert re.match(rf"training in {chosen}: on this cpu, a step on 32 images takes ", capsys.readouterr().out)
+    assert re.match(
+        rf"training in {chosen}: on this cpu, a step on 32 images takes ", capsys.readouterr().out
+    )
     assert training.choose_precision("bf16", torch.device("cpu")) == "bf16"
 
 
@@ -47,12 +49,15 @@ def test_a_precision_is_what_layers_compute_in():
 
 def test_each_precision_trains_in_its_own_arithmetic(images):
     """Weights stay fp32; bf16 ends near fp32 and not at its bits."""
-    found = [train(replace(TINY, steps=2, precision=precision), images) for precision in ("fp32", "bf16")]
+    found = [
+        train(replace(TINY, steps=2, precision=precision), images) for precision in ("fp32", "bf16")
+    ]
     first, second = (weights(trained.discriminator) for trained in found)
     assert all(weight.dtype == torch.float32 for weight in first + second)
     assert not same(first, second)
     for a, b in zip(first, second, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=9e-4)  # two steps of Adam move a weight by 4e-4 at most
+        # two steps of Adam move a weight by 4e-4 at most
+        torch.testing.assert_close(a, b, rtol=0, atol=9e-4)
 
 
 @pytest.mark.parametrize("name", ["fp23", "winograd", "", "FP32"])

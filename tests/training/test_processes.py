@@ -13,7 +13,9 @@ from tiny import learned, same, steps_of
 from dcgan_book import training
 from dcgan_book.training.__main__ import main
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="PyTorch for Windows has no libuv, which torchrun needs")
+pytestmark = pytest.mark.skipif(
+    os.name == "nt", reason="PyTorch for Windows has no libuv, which torchrun needs"
+)
 
 WORKER = """
 import dataclasses, functools, json, os, signal, sys
@@ -86,9 +88,17 @@ def start_worker(tmp_path, folder, what, processes, *more):
     folder.mkdir()
     command = [sys.executable]
     if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *more]
+        command += [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            *more,
+        ]
     command += [str(tmp_path / "worker.py"), str(folder), what, json.dumps(TWO)]
-    environment = {key: value for key, value in os.environ.items() if key != "RANK"} | {"OMP_NUM_THREADS": "1"}
+    environment = {key: value for key, value in os.environ.items() if key != "RANK"} | {
+        "OMP_NUM_THREADS": "1"
+    }
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -110,13 +120,23 @@ def test_two_processes_have_the_gradients_of_one_on_the_joint_batch(two):
     """BatchNorm takes the statistics of each process's share, so the one process does the same: it computes the
     two shares apart and joins them before the loss. What is left is the order of the sums."""
     alone, together = two
-    expected, first, second = saved(alone, "one-step"), saved(together, "one-step"), saved(together, "one-step", 1)
+    expected, first, second = (
+        saved(alone, "one-step"),
+        saved(together, "one-step"),
+        saved(together, "one-step", 1),
+    )
     assert len(expected["gradients"]) == 24 and same(first["gradients"], second["gradients"])
     for ours, theirs in zip(first["gradients"], expected["gradients"], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6 * float(theirs.abs().max()) + 1e-9)
+        torch.testing.assert_close(
+            ours, theirs, rtol=1e-4, atol=1e-6 * float(theirs.abs().max()) + 1e-9
+        )
         assert theirs.abs().max() > 0
     for name in ("d_loss", "g_loss", "d_real", "d_fake"):
-        assert first["losses"][name] == second["losses"][name] == pytest.approx(expected["losses"][name], abs=2e-6)
+        assert (
+            first["losses"][name]
+            == second["losses"][name]
+            == pytest.approx(expected["losses"][name], abs=2e-6)
+        )
 
 
 def test_two_processes_have_the_same_weights_and_one_writes(two):
@@ -135,7 +155,12 @@ def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_had_bee
     assert done.returncode == 0, done.stderr
     assert "exitcode: -9" in done.stderr and "another process of this run has ended" in done.stderr
     run, whole = tmp_path / "killed" / "run", two[1] / "run"
-    assert training.read_checkpoint(run)["step"] == TWO["steps"] and steps_of(run) == [5, 10, 15, 20]
+    assert training.read_checkpoint(run)["step"] == TWO["steps"] and steps_of(run) == [
+        5,
+        10,
+        15,
+        20,
+    ]
     assert same(learned(run), learned(whole))
 
 

@@ -22,7 +22,9 @@ def test_a_step_is_that_of_the_plain_loop():
     ours = [network.double() for network in pair()]
     plain = copy.deepcopy(ours)
     adams = [training.adam(network, 2e-4) for network in ours]
-    plain_adams = [torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in plain]
+    plain_adams = [
+        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in plain
+    ]
     before = weights(ours[0])
     random = torch.Generator().manual_seed(1)
     for _ in range(3):
@@ -45,7 +47,12 @@ def test_a_step_is_that_of_the_plain_loop():
         g_loss.backward()
         adam_g.step()
 
-        expected = {"d_loss": d_loss, "g_loss": g_loss, "d_real": d_real.mean(), "d_fake": d_fake.mean()}
+        expected = {
+            "d_loss": d_loss,
+            "g_loss": g_loss,
+            "d_real": d_real.mean(),
+            "d_fake": d_fake.mean(),
+        }
         for name, value in expected.items():
             torch.testing.assert_close(losses[name].double(), value.detach(), rtol=1e-4, atol=1e-6)
     for network, reference in zip(ours, plain, strict=True):
@@ -57,22 +64,34 @@ def test_a_step_is_that_of_the_plain_loop():
 
 def test_each_network_learns_from_its_own_loss_alone():
     generator, discriminator = pair()
-    optimisers = [torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)]
+    optimisers = [
+        torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)
+    ]
     real, z = torch.rand(6, 3, 64, 64) * 2 - 1, draw_z(6, 8)
     training.gan_step(generator, discriminator, *optimisers, real, z)
-    found = [[weight.grad for weight in network.parameters()] for network in (generator, discriminator)]
+    found = [
+        [weight.grad for weight in network.parameters()] for network in (generator, discriminator)
+    ]
     assert all(weight.requires_grad for weight in discriminator.parameters())
 
     fake = generator(z)
     g_loss = training.cross_entropy(discriminator(fake), 1)
-    d_loss = training.cross_entropy(discriminator(real), 1) + training.cross_entropy(discriminator(fake.detach()), 0)
-    for gradients, loss, network in zip(found, (g_loss, d_loss), (generator, discriminator), strict=True):
-        torch.testing.assert_close(tuple(gradients), torch.autograd.grad(loss, list(network.parameters())))
+    d_loss = training.cross_entropy(discriminator(real), 1) + training.cross_entropy(
+        discriminator(fake.detach()), 0
+    )
+    for gradients, loss, network in zip(
+        found, (g_loss, d_loss), (generator, discriminator), strict=True
+    ):
+        torch.testing.assert_close(
+            tuple(gradients), torch.autograd.grad(loss, list(network.parameters()))
+        )
 
 
 def test_smoothing_is_one_sided_and_see_stands_before_d():
     generator, discriminator = pair()
-    optimisers = [torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)]
+    optimisers = [
+        torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)
+    ]
     real, z = torch.rand(6, 3, 64, 64) * 2 - 1, draw_z(6, 8)
     seen, shown = [], []
     discriminator.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].detach()))
@@ -96,23 +115,43 @@ def test_smoothing_is_one_sided_and_see_stands_before_d():
 @pytest.mark.parametrize("count, batch", [(10, 4), (12, 4), (7, 3), (3, 8), (1, 4)])
 def test_every_image_comes_once_an_epoch(count, batch):
     steps = 3 * count  # 3 * batch epochs
-    stream = np.concatenate([training.batch_indices(count, batch, step, 5) for step in range(steps)])
+    stream = np.concatenate(
+        [training.batch_indices(count, batch, step, 5) for step in range(steps)]
+    )
     assert len(stream) == steps * batch
     epochs = stream.reshape(-1, count)
     assert (np.sort(epochs) == np.arange(count)).all()
     if count > 3:
         assert len(np.unique(epochs, axis=0)) > 1, "every epoch has the same order"
-        assert (training.batch_indices(count, batch, 0, 6) != stream[:batch]).any(), "the seed changes nothing"
+        assert (training.batch_indices(count, batch, 0, 6) != stream[:batch]).any(), (
+            "the seed changes nothing"
+        )
 
 
 def test_bare_it_is_the_papers_recipe():
     config = TrainConfig()
-    assert (config.batch, config.prior, config.z_dim, config.lr_d, config.lr_g) == (128, "uniform", 100, 2e-4, 2e-4)
+    assert (config.batch, config.prior, config.z_dim, config.lr_d, config.lr_g) == (
+        128,
+        "uniform",
+        100,
+        2e-4,
+        2e-4,
+    )
     assert config.beta1 == 0.5
-    remedies = config.instance_noise, config.label_smoothing, config.r1, config.relativistic, config.ema
+    remedies = (
+        config.instance_noise,
+        config.label_smoothing,
+        config.r1,
+        config.relativistic,
+        config.ema,
+    )
     assert not any(remedies) and config.decay_from == 1 and config.limit is None
     optimiser = training.adam(nn.Linear(2, 2), config.lr_d, config.beta1).param_groups[0]
-    assert optimiser["lr"] == 2e-4 and optimiser["betas"] == (0.5, 0.999) and optimiser["weight_decay"] == 0
+    assert (
+        optimiser["lr"] == 2e-4
+        and optimiser["betas"] == (0.5, 0.999)
+        and optimiser["weight_decay"] == 0
+    )
 
 
 def test_choices_are_checked_without_the_command_line_too():
@@ -138,7 +177,9 @@ def test_off_a_remedy_does_nothing(images):
     spy = Spy()
     trained = train(replace(TINY, steps=2), images, step=spy)
     (real, z, smoothing, see, r1, relativistic), _, _ = spy.calls[0]
-    assert (smoothing, r1, relativistic) == (0, 0, False) and see(real) is real and trained.ema is None
+    assert (
+        (smoothing, r1, relativistic) == (0, 0, False) and see(real) is real and trained.ema is None
+    )
     assert z.shape == (4, 8) and z.abs().max() <= 1
     first = np.sort(training.batch_indices(24, 4, 0, 0))
     assert torch.equal(real, to_batch(images[first]))
@@ -181,7 +222,10 @@ def test_the_moving_average_is_its_formula(images):
         history.append(weights(progress.generator))
 
     trained = train(replace(TINY, steps=12, ema=0.5, lr_g=1e-2), images, on_step=keep)
-    average = [weight.double() for weight in weights(initialise(loop.networks_of(TINY)[0], stream(0, "weights")))]
+    average = [
+        weight.double()
+        for weight in weights(initialise(loop.networks_of(TINY)[0], stream(0, "weights")))
+    ]
     for step, live in enumerate(history, 1):
         decay = min(0.5, step / (step + 9))
         average = [decay * old + (1 - decay) * new for old, new in zip(average, live, strict=True)]
@@ -258,14 +302,21 @@ def test_r1_is_added_to_ds_gradient_and_to_nothing_else():
         networks = pair()
         optimisers = [torch.optim.SGD(network.parameters(), lr=0) for network in networks]
         losses = recipe.gan_step(*networks, *optimisers, real, z, r1=r1)
-        found[r1] = [[weight.grad for weight in network.parameters()] for network in networks], losses
+        found[r1] = (
+            [[weight.grad for weight in network.parameters()] for network in networks],
+            losses,
+        )
     discriminator = pair()[1]
     penalty = torch.autograd.grad(
-        recipe.gradient_penalty(discriminator, real), list(discriminator.parameters()), allow_unused=True
+        recipe.gradient_penalty(discriminator, real),
+        list(discriminator.parameters()),
+        allow_unused=True,
     )
     (plain, plain_losses), (with_r1, losses) = found.values()
     for before, after, part in zip(plain[1], with_r1[1], penalty, strict=True):
-        torch.testing.assert_close(after, before if part is None else before + 3 * part, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            after, before if part is None else before + 3 * part, rtol=1e-4, atol=1e-6
+        )
     torch.testing.assert_close(with_r1[0], plain[0], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(losses, plain_losses, rtol=1e-4, atol=1e-6)
     assert max(part.abs().max() for part in penalty if part is not None) > 1e-4
@@ -280,22 +331,34 @@ def test_lazy_r1_comes_every_so_many_steps_and_so_much_stronger(images):
 def test_a_relativistic_d_judges_pairs():
     """D is told how much more real x is than G(z), -log sigmoid(D(x) - D(G(z))); G wants the opposite."""
     generator, discriminator = pair()
-    optimisers = [torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)]
+    optimisers = [
+        torch.optim.SGD(network.parameters(), lr=0) for network in (generator, discriminator)
+    ]
     real, z = torch.rand(6, 3, 64, 64) * 2 - 1, draw_z(6, 8)
     losses = recipe.gan_step(generator, discriminator, *optimisers, real, z, relativistic=True)
-    found = [[weight.grad for weight in network.parameters()] for network in (generator, discriminator)]
+    found = [
+        [weight.grad for weight in network.parameters()] for network in (generator, discriminator)
+    ]
     fake = generator(z)
     d_loss = -F.logsigmoid(discriminator(real) - discriminator(fake.detach())).mean()
     g_loss = -F.logsigmoid(discriminator(fake) - discriminator(real)).mean()
     torch.testing.assert_close(losses["d_loss"], d_loss.detach())
     torch.testing.assert_close(losses["g_loss"], g_loss.detach())
-    for gradients, loss, network in zip(found, (g_loss, d_loss), (generator, discriminator), strict=True):
-        torch.testing.assert_close(tuple(gradients), torch.autograd.grad(loss, list(network.parameters())))
+    for gradients, loss, network in zip(
+        found, (g_loss, d_loss), (generator, discriminator), strict=True
+    ):
+        torch.testing.assert_close(
+            tuple(gradients), torch.autograd.grad(loss, list(network.parameters()))
+        )
 
 
 @pytest.mark.parametrize(
     "decay_from, shares",
-    [(1.0, [1, 1, 1, 1, 1, 1, 1, 1]), (0.5, [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]), (0.0, [(8 - k) / 8 for k in range(8)])],
+    [
+        (1.0, [1, 1, 1, 1, 1, 1, 1, 1]),
+        (0.5, [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]),
+        (0.0, [(8 - k) / 8 for k in range(8)]),
+    ],
 )
 def test_rates_fall_in_a_straight_line_from_a_share_of_the_steps_on(images, decay_from, shares):
     rates = []
@@ -314,7 +377,10 @@ def test_off_by_default_each_remedy_leaves_the_bits_of_a_plain_loop(images):
     config = replace(TINY, steps=2)
     trained = train(config, images)
     first, random = stream(0, "weights"), stream(0, "z")
-    networks = [initialise(network, first).to(memory_format=torch.channels_last) for network in loop.networks_of(config)]
+    networks = [
+        initialise(network, first).to(memory_format=torch.channels_last)
+        for network in loop.networks_of(config)
+    ]
     optimisers = [recipe.adam(network, 2e-4) for network in networks]
     with machine.threads_of(1):
         for step in range(2):
@@ -328,10 +394,14 @@ def test_on_each_new_remedy_changes_the_run(images):
     plain = train(replace(TINY, steps=4), images)
     for change in ({"r1": 1.0}, {"relativistic": True}, {"decay_from": 0.0}):
         changed = train(replace(TINY, steps=4, **change), images)
-        assert not same(plain.discriminator.state_dict(), changed.discriminator.state_dict()), change
+        assert not same(plain.discriminator.state_dict(), changed.discriminator.state_dict()), (
+            change
+        )
 
 
-@pytest.mark.parametrize("change", [{"r1": -1}, {"r1_every": 0}, {"decay_from": 1.1}, {"decay_from": -0.1}])
+@pytest.mark.parametrize(
+    "change", [{"r1": -1}, {"r1_every": 0}, {"decay_from": 1.1}, {"decay_from": -0.1}]
+)
 def test_new_remedies_take_no_impossible_values(change):
     (name, value), *_ = change.items()
     with pytest.raises(TrainingError, match=f"{name} is {value}"):

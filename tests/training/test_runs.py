@@ -44,7 +44,9 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(unbroken):
 
 def test_a_checkpoint_of_other_networks_or_images(images, unbroken):
     config, run = unbroken
-    with pytest.raises(TrainingError, match="not of these networks: its generator does not fit") as fault:
+    with pytest.raises(
+        TrainingError, match="not of these networks: its generator does not fit"
+    ) as fault:
         train(config, images, run=run, resume=True, models=pair(width=2))
     assert "\n" not in str(fault.value)
     with pytest.raises(TrainingError, match="trained on 24 images, these are 20"):
@@ -64,9 +66,19 @@ def test_foreign_and_damaged_checkpoints(unbroken, tmp_path):
         "unknown option": checkpoint | {"config": {"depth": 3}},
     }  # fmt: skip
     path = tmp_path / "checkpoint.pt"
-    for content in (b"", b"x", b"hello, world\n" * 50, bytes(5000), whole[:100], whole[: len(whole) // 2], whole[:-10]):
+    for content in (
+        b"",
+        b"x",
+        b"hello, world\n" * 50,
+        bytes(5000),
+        whole[:100],
+        whole[: len(whole) // 2],
+        whole[:-10],
+    ):
         path.write_bytes(content)
-        assert "not a checkpoint of this trainer, or a damaged one" in refusal("--resume", "--out", tmp_path)
+        assert "not a checkpoint of this trainer, or a damaged one" in refusal(
+            "--resume", "--out", tmp_path
+        )
     for name, content in foreign.items():
         torch.save(content, path)
         assert "not a checkpoint of this trainer" in refusal("--resume", "--out", tmp_path), name
@@ -83,12 +95,21 @@ class Hostile:
 
 
 def test_a_hostile_checkpoint_is_refused_and_nothing_in_it_runs(unbroken, tmp_path):
-    whole, mark, path = training.read_checkpoint(unbroken[1]), tmp_path / "mark", tmp_path / "checkpoint.pt"
+    whole, mark, path = (
+        training.read_checkpoint(unbroken[1]),
+        tmp_path / "mark",
+        tmp_path / "checkpoint.pt",
+    )
     hostile = Hostile(mark)
     os.system(hostile.command)
     assert mark.exists(), "the command does nothing: its absence would show nothing"
     mark.unlink()
-    for content in (hostile, [hostile], whole | {"random": hostile}, whole | {"generator": {"weight": hostile}}):
+    for content in (
+        hostile,
+        [hostile],
+        whole | {"random": hostile},
+        whole | {"generator": {"weight": hostile}},
+    ):
         torch.save(content, path)
         assert "not a checkpoint of this trainer" in refusal("--resume", "--out", tmp_path)
         with pytest.raises(pretrained.PretrainedError, match="not a checkpoint of this trainer"):
@@ -102,9 +123,17 @@ def test_a_hostile_checkpoint_is_refused_and_nothing_in_it_runs(unbroken, tmp_pa
 def test_a_checkpoint_with_values_of_other_kinds(images, unbroken, tmp_path):
     config, run = unbroken
     whole = training.read_checkpoint(run)
-    for name, value in {"step": "12", "seconds": None, "machine": [], "config": {"width": "4"}, "random": 3}.items():
+    for name, value in {
+        "step": "12",
+        "seconds": None,
+        "machine": [],
+        "config": {"width": "4"},
+        "random": 3,
+    }.items():
         torch.save(whole | {name: value}, tmp_path / "checkpoint.pt")
-        with pytest.raises(TrainingError, match="not a checkpoint of this trainer, or a damaged one"):
+        with pytest.raises(
+            TrainingError, match="not a checkpoint of this trainer, or a damaged one"
+        ):
             train(config, images, run=tmp_path, resume=True)
     wrong = {
         "generator": Generator(8, 8).state_dict(), "discriminator": {"x": 1}, "ema": {}, "optimiser_g": {"state": 3},
@@ -112,7 +141,9 @@ def test_a_checkpoint_with_values_of_other_kinds(images, unbroken, tmp_path):
     }  # fmt: skip
     for name, value in wrong.items():
         torch.save(whole | {name: value}, tmp_path / "checkpoint.pt")
-        with pytest.raises(TrainingError, match=f"not of these networks: its {name} does not fit") as fault:
+        with pytest.raises(
+            TrainingError, match=f"not of these networks: its {name} does not fit"
+        ) as fault:
             train(config, images, run=tmp_path, resume=True)
         assert "\n" not in str(fault.value)
 
@@ -126,7 +157,10 @@ def small_disk(tmp_path, monkeypatch):
     if sys.platform == "linux" and subprocess.run(mount, capture_output=True).returncode == 0:
 
         def fill():
-            with open(folder / "ballast", "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            with (
+                open(folder / "ballast", "wb", buffering=0) as file,
+                pytest.raises(OSError, match="No space"),
+            ):
                 while True:
                     file.write(bytes(4096))
 
@@ -177,10 +211,16 @@ def test_a_folder_that_may_not_be_written_or_read(images, unbroken, locked):
     config, _ = unbroken
     before = learned(locked / "run")
     message = refusal(*flags(TINY, locked / "new"))
-    assert message.startswith(f"error: cannot write to {locked / 'new'}") and "Permission denied" in message
+    assert (
+        message.startswith(f"error: cannot write to {locked / 'new'}")
+        and "Permission denied" in message
+    )
     later = replace(config, steps=config.steps + 5)
     message = refusal(*flags(later, locked / "run"), "--resume")
-    assert "Permission denied" in message and f"the checkpoint of step {config.steps} in {locked / 'run'} is intact" in message
+    assert (
+        "Permission denied" in message
+        and f"the checkpoint of step {config.steps} in {locked / 'run'} is intact" in message
+    )
     assert same(learned(locked / "run"), before)
 
 
@@ -192,12 +232,17 @@ def test_a_checkpoint_that_may_not_be_read(locked):
     path = locked / "run" / "checkpoint.pt"
     path.chmod(0)
     os.seteuid(back)
-    assert re.search("cannot read .*checkpoint.pt: Permission denied", refusal("--resume", "--out", locked / "run"))
+    assert re.search(
+        "cannot read .*checkpoint.pt: Permission denied",
+        refusal("--resume", "--out", locked / "run"),
+    )
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    assert f"cannot write to {tmp_path / 'file'}" in refusal("--data=rooms:4", "--out", tmp_path / "file")
+    assert f"cannot write to {tmp_path / 'file'}" in refusal(
+        "--data=rooms:4", "--out", tmp_path / "file"
+    )
 
 
 def test_fewer_steps_than_the_checkpoint_has_are_refused_and_nothing_is_written(images, unbroken):
@@ -209,7 +254,9 @@ def test_fewer_steps_than_the_checkpoint_has_are_refused_and_nothing_is_written(
     first = weights(models[0]) + weights(models[1])
     with pytest.raises(TrainingError, match="29 steps were asked for"):
         train(replace(config, steps=29), images, run=run, resume=True, models=models)
-    assert same(weights(models[0]) + weights(models[1]), first), "networks of the caller took on the checkpoint"
+    assert same(weights(models[0]) + weights(models[1]), first), (
+        "networks of the caller took on the checkpoint"
+    )
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
@@ -218,7 +265,10 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(unbroken, tmp_path,
     run = shutil.copytree(whole, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     main([*flags(config, run), "--resume"])
-    assert f"the run in {run} already has its 30 steps; a larger number goes on" in capsys.readouterr().out
+    assert (
+        f"the run in {run} already has its 30 steps; a larger number goes on"
+        in capsys.readouterr().out
+    )
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 

@@ -13,7 +13,9 @@ from tiny import pair, same, weights
 from dcgan_book import training
 from dcgan_book.latents import draw_z
 
-spec = importlib.util.spec_from_file_location("speed", Path(__file__).parents[2] / "book" / "experiments" / "speed.py")
+spec = importlib.util.spec_from_file_location(
+    "speed", Path(__file__).parents[2] / "book" / "experiments" / "speed.py"
+)
 speed = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(speed)
 
@@ -22,7 +24,10 @@ def test_the_plain_step_of_the_benchmark_trains_the_same():
     results = []
     for step in (training.gan_step, speed.plain_step):
         networks = pair()
-        adams = [torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in networks]
+        adams = [
+            torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+            for network in networks
+        ]
         random = torch.Generator().manual_seed(1)
         real = torch.rand(6, 3, 64, 64, generator=random) * 2 - 1
         step(*networks, *adams, real, draw_z(6, 8, generator=random))
@@ -45,7 +50,9 @@ def test_the_benchmark_prints_both_rates_their_ratio_and_where_the_time_goes(cap
 
 def test_the_benchmark_takes_both_widths_unless_told(monkeypatch):
     seen = []
-    monkeypatch.setattr(speed, "benchmark", lambda config: seen.append((config.width, config.batch)))
+    monkeypatch.setattr(
+        speed, "benchmark", lambda config: seen.append((config.width, config.batch))
+    )
     speed.main(["--batch=8"])
     speed.main(["--width", "7"])
     assert seen == [(64, 8), (128, 8), (7, 128)]
@@ -53,11 +60,23 @@ def test_the_benchmark_takes_both_widths_unless_told(monkeypatch):
 
 def test_watching_a_step_changes_nothing_in_it():
     results = []
-    for step in (training.gan_step, functools.partial(speed._watched, time.perf_counter, parts := {"G": 0.0, "D": 0.0, "optimisers": 0.0})):
+    for step in (
+        training.gan_step,
+        functools.partial(
+            speed._watched, time.perf_counter, parts := {"G": 0.0, "D": 0.0, "optimisers": 0.0}
+        ),
+    ):
         networks, random = pair(), torch.Generator().manual_seed(1)
         adams = [training.adam(network, 2e-4) for network in networks]
         for _ in range(2):
-            losses = step(*networks, *adams, torch.rand(6, 3, 64, 64, generator=random), draw_z(6, 8, generator=random))
+            losses = step(
+                *networks,
+                *adams,
+                torch.rand(6, 3, 64, 64, generator=random),
+                draw_z(6, 8, generator=random),
+            )
         results.append([weights(network) for network in networks] + [losses])
-        assert not any(adam._optimizer_step_pre_hooks or adam._optimizer_step_post_hooks for adam in adams)
+        assert not any(
+            adam._optimizer_step_pre_hooks or adam._optimizer_step_post_hooks for adam in adams
+        )
     assert same(*results) and min(parts.values()) > 0

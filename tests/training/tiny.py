@@ -11,7 +11,15 @@ from dcgan_book.training.__main__ import main
 from dcgan_book.training.recipe import TrainConfig
 
 TINY = TrainConfig(
-    data="rooms:24", steps=12, batch=4, width=4, z_dim=8, precision="fp32", device="cpu", threads=1, checkpoint_every=5
+    data="rooms:24",
+    steps=12,
+    batch=4,
+    width=4,
+    z_dim=8,
+    precision="fp32",
+    device="cpu",
+    threads=1,
+    checkpoint_every=5,
 )
 
 
@@ -46,7 +54,17 @@ def same(first, second):
 def learned(run):
     """All that a run's checkpoint says of what was trained, and nothing of the clock."""
     checkpoint = training.read_checkpoint(run)
-    parts = ("generator", "discriminator", "ema", "optimiser_g", "optimiser_d", "random", "step", "epoch", "offset")
+    parts = (
+        "generator",
+        "discriminator",
+        "ema",
+        "optimiser_g",
+        "optimiser_d",
+        "random",
+        "step",
+        "epoch",
+        "offset",
+    )
     return {name: checkpoint.get(name) for name in parts}
 
 
@@ -57,8 +75,13 @@ def steps_of(run):
 def flags(config, out):
     """The command line of a config."""
     defaults = asdict(TrainConfig())
-    given = {name: value for name, value in asdict(config).items() if value != defaults[name]} | {"out": out}
-    return [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in given.items()]
+    given = {name: value for name, value in asdict(config).items() if value != defaults[name]} | {
+        "out": out
+    }
+    return [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in given.items()
+    ]
 
 
 def refusal(*arguments):

@@ -24,14 +24,19 @@ def digest(images):
 def test_the_same_seed_gives_the_bytes_it_always_gave():
     """Pinned: a change here changes every cached face, so `VERSION` must rise with it."""
     assert faces.VERSION == 1
-    assert digest(faces.dataset(100).images) == "d2666cb2dc143cb9462f347b42cfe76eab5b5f69537f85d7e1d80d4ab8d9fb23"
+    assert (
+        digest(faces.dataset(100).images)
+        == "d2666cb2dc143cb9462f347b42cfe76eab5b5f69537f85d7e1d80d4ab8d9fb23"
+    )
 
 
 def test_worker_count_and_cache_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path))
     drawn = faces.Faces.of(block(faces.draw, 9000, 1000))
     two = faces.dataset(1000, seed=9000, workers=2, progress=False)
-    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [f"faces-v{faces.VERSION}-9000-1000"]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [
+        f"faces-v{faces.VERSION}-9000-1000"
+    ]
     cached = faces.dataset(1000, seed=9000, progress=False)
     for other in (two, cached):
         assert digest(other.images) == digest(drawn.images)
@@ -50,7 +55,10 @@ def test_a_dataset_is_its_faces_in_order():
 
 def share_of(name, seed, **factors):
     """Share of each pixel that the part covers, float (64, 64), found by painting it in two colours."""
-    magenta, white = (faces.draw(seed, paint={name: c}, **factors).image.astype(int) for c in (MAGENTA, (255,) * 3))
+    magenta, white = (
+        faces.draw(seed, paint={name: c}, **factors).image.astype(int)
+        for c in (MAGENTA, (255,) * 3)
+    )
     return (white - magenta)[..., 1] / 255
 
 
@@ -72,7 +80,9 @@ def test_masks_agree_with_the_factors(many):
         if name in ("glasses", "beard"):
             assert (visible[~many.factors[name]] == 0).all(), name
             visible = visible[many.factors[name]]
-        assert visible.min() >= {"skin": 500, "hair": 100, "glasses": 60, "beard": 60}.get(name, 8), name
+        assert visible.min() >= {"skin": 500, "hair": 100, "glasses": 60, "beard": 60}.get(
+            name, 8
+        ), name
 
 
 def test_masks_never_overlap_and_labels_fill_the_picture():
@@ -151,7 +161,9 @@ def test_light_changes_colours_only_and_comes_from_its_side():
     for seed in range(10):
         left, right = (faces.draw(seed, light=x, yaw=0) for x in (-1, 1))
         assert (left.labels == right.labels).all()
-        gain = (right.image.astype(int) - left.image).sum(axis=2) * (right.masks["skin"] | right.masks["hair"])
+        gain = (right.image.astype(int) - left.image).sum(axis=2) * (
+            right.masks["skin"] | right.masks["hair"]
+        )
         assert gain[:, :26].sum() < 0 < gain[:, 38:].sum()
 
 
@@ -160,11 +172,17 @@ def test_woman_and_man_share_all_that_is_not_a_convention():
     for seed in range(12):
         woman, man = (faces.draw(seed, presentation=kind, beard=False) for kind in ("woman", "man"))
         assert woman.factors | {"presentation": "man"} == man.factors
-        hers, his = (share_of("glasses", seed, presentation=kind, glasses=True) for kind in ("woman", "man"))
+        hers, his = (
+            share_of("glasses", seed, presentation=kind, glasses=True) for kind in ("woman", "man")
+        )
         assert np.abs(hers - his).max() < 0.01
-        hers, his = (share_of("brows", seed, presentation=kind, glasses=False) for kind in ("woman", "man"))
+        hers, his = (
+            share_of("brows", seed, presentation=kind, glasses=False) for kind in ("woman", "man")
+        )
         assert hers.sum() < 0.8 * his.sum()
-        redness = [(face.image[face.masks["mouth"]] @ [1, -0.5, -0.5]).mean() for face in (woman, man)]
+        redness = [
+            (face.image[face.masks["mouth"]] @ [1, -0.5, -0.5]).mean() for face in (woman, man)
+        ]
         assert redness[0] > redness[1] + 10
 
 
@@ -227,7 +245,9 @@ def test_a_smile_widens_lifts_and_opens_the_mouth_steadily(presentation):
         assert (np.diff(height) > -0.15).all() and height[-1] > height[0] + 1.5, "its corners rise"
         unlit = [faces.draw(seed, paint={"background": MAGENTA}, smile=s, **fixed) for s in steps]
         teeth = [(f.image[f.masks["mouth"]].min(axis=1) > 200).sum() for f in unlit]
-        assert (np.diff(teeth) >= 0).all() and teeth[2] == 0 and teeth[-1] >= 12, "teeth show at the top end"
+        assert (np.diff(teeth) >= 0).all() and teeth[2] == 0 and teeth[-1] >= 12, (
+            "teeth show at the top end"
+        )
 
 
 def lift(share):
@@ -248,12 +268,17 @@ def test_a_factor_set_to_its_own_value_changes_nothing():
 def test_the_turn_is_a_cosine_and_a_sine():
     for degrees in np.linspace(-45, 45, 31):
         cos, sin = faces._turn(degrees)
-        assert abs(cos - np.cos(np.radians(degrees))) < 1e-8 and abs(sin - np.sin(np.radians(degrees))) < 1e-8
+        assert (
+            abs(cos - np.cos(np.radians(degrees))) < 1e-8
+            and abs(sin - np.sin(np.radians(degrees))) < 1e-8
+        )
 
 
 def test_a_curve_goes_through_its_points():
     points = [(0, 0), (4, 1), (6, 5), (1, 7)]
-    assert (faces._curve(points)[::4] == points).all() and (faces._curve(points, closed=False)[::4] == points).all()
+    assert (faces._curve(points)[::4] == points).all() and (
+        faces._curve(points, closed=False)[::4] == points
+    ).all()
 
 
 def test_factors_that_cannot_be_are_refused():
@@ -261,7 +286,10 @@ def test_factors_that_cannot_be_are_refused():
         faces.draw(0, beards=True)
     with pytest.raises(ValueError, match="yaw cannot be 60; it can be: -45.0 to 45.0"):
         faces.draw(0, yaw=60)
-    with pytest.raises(ValueError, match="hair_style cannot be 'mohawk'; it can be: crop, short, curly, bob, long, bun"):
+    with pytest.raises(
+        ValueError,
+        match="hair_style cannot be 'mohawk'; it can be: crop, short, curly, bob, long, bun",
+    ):
         faces.draw(0, hair_style="mohawk")
     with pytest.raises(ValueError, match="glasses cannot be 'yes'; it can be: True, False"):
         faces.draw(0, glasses="yes")

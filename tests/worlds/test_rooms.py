@@ -23,14 +23,19 @@ def digest(images):
 def test_the_same_seed_gives_the_bytes_it_always_gave():
     """Pinned: a change here changes every cached room, so `VERSION` must rise with it."""
     assert rooms.VERSION == 1
-    assert digest(rooms.dataset(100).images) == "11985d3d6b9652258f28f624741885c473ab94a0db0d9817bca078fcaaef4fda"
+    assert (
+        digest(rooms.dataset(100).images)
+        == "11985d3d6b9652258f28f624741885c473ab94a0db0d9817bca078fcaaef4fda"
+    )
 
 
 def test_worker_count_and_cache_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path))
     drawn = rooms.Rooms.of(block(rooms.draw, 9000, 1000))
     two = rooms.dataset(1000, seed=9000, workers=2, progress=False)
-    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [f"rooms-v{rooms.VERSION}-9000-1000"]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [
+        f"rooms-v{rooms.VERSION}-9000-1000"
+    ]
     cached = rooms.dataset(1000, seed=9000, progress=False)
     for other in (two, cached):
         assert digest(other.images) == digest(drawn.images)
@@ -48,7 +53,10 @@ def test_a_dataset_is_its_rooms_in_order():
 
 def share_of(name, seed, **factors):
     """Share of each pixel that the object covers, float (64, 64), found by painting it in two colours."""
-    magenta, white = (rooms.draw(seed, paint={name: c}, **factors).image.astype(int) for c in (MAGENTA, (255,) * 3))
+    magenta, white = (
+        rooms.draw(seed, paint={name: c}, **factors).image.astype(int)
+        for c in (MAGENTA, (255,) * 3)
+    )
     return (white - magenta)[..., 1] / 255
 
 
@@ -104,7 +112,9 @@ def test_an_object_changes_only_the_pixels_it_touches(name):
 @pytest.mark.parametrize("name, daylight", [("window", 0.9), ("lamp", 0.05)])
 def test_windows_by_day_and_lamps_by_night_also_give_light(name, daylight):
     for seed in range(20):
-        on, off = ({"daylight": daylight, "curtain": False, name: present} for present in (True, False))
+        on, off = (
+            {"daylight": daylight, "curtain": False, name: present} for present in (True, False)
+        )
         touched = share_of(name, seed, **on) > 0
         first, second = rooms.draw(seed, **on), rooms.draw(seed, **off)
         assert (first.labels == second.labels)[~touched].all()
@@ -138,4 +148,3 @@ def test_factors_that_cannot_be_are_refused():
         rooms.draw(0, headboard="oak")
     with pytest.raises(ValueError, match="whole number"):
         rooms.draw(-1)
-

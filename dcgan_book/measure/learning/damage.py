@@ -52,10 +52,7 @@ class Damaged:
 
 
 def damage_rooms(
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    generator: torch.Generator,
-    untouched: float = 0.25,
+    images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator, untouched: float = 0.25
 ) -> Damaged:
     """Does to drawn rooms what generators do to theirs: `ROOM_EFFECTS`, each with its own chance
     and amount.
@@ -470,7 +467,9 @@ def _pick(labels, weights, generator, others=1.0):
     weights: object name to its weight; all others have that of `others`."""
     weight = torch.tensor([weights.get(name, others) for name in rooms.OBJECTS])
     chosen = torch.multinomial((count_pixels(labels) > 0) * weight + 1e-9, 1, generator=generator)
-    return chosen, (labels == chosen[..., None] + len(rooms.SURFACES)) & (weight[chosen] > 0)[..., None]
+    return chosen, (labels == chosen[..., None] + len(rooms.SURFACES)) & (weight[chosen] > 0)[
+        ..., None
+    ]
 
 
 def _edge(mask, size=3):
@@ -482,7 +481,9 @@ def _edge(mask, size=3):
 def _melt(images, random):
     """Moves every few pixels elsewhere by as much as a lamp is wide: colours stay, things do
     not."""
-    moved = _warp(images, None, random.uniform(len(images), 2.5, 5.0), random.generator, ((16, 1.0),))[0]
+    moved = _warp(
+        images, None, random.uniform(len(images), 2.5, 5.0), random.generator, ((16, 1.0),)
+    )[0]
     return _blur(moved, random.uniform(len(images), 0.0, 1.2))
 
 
@@ -540,7 +541,10 @@ def _warp(images, labels, amount, generator, grids=((5, 0.8), (13, 0.3))):
     flow = sum(
         share
         * F.interpolate(
-            torch.randn(n, 2, k, k, generator=generator), size=size, mode="bicubic", align_corners=True
+            torch.randn(n, 2, k, k, generator=generator),
+            size=size,
+            mode="bicubic",
+            align_corners=True,
         )
         for k, share in grids
     )
@@ -549,7 +553,9 @@ def _warp(images, labels, amount, generator, grids=((5, 0.8), (13, 0.3))):
     moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     if labels is None:
         return moved, None
-    shown = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
+    shown = F.grid_sample(
+        labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False
+    )
     return moved, shown[:, 0].long()
 
 
@@ -558,17 +564,24 @@ def _scramble(images, generator):
     its 8x8 blocks are shuffled, or only a colour is left, with random spots, as networks draw that
     have learned nothing."""
     n, size = len(images), rooms.SIZE
-    phase = np.fft.rfft2(torch.randn(n, 1, size, size, generator=generator).numpy())  # PyTorch's fails without images
+    # PyTorch's fails without images
+    phase = np.fft.rfft2(torch.randn(n, 1, size, size, generator=generator).numpy())
     waves = np.abs(np.fft.rfft2(images.numpy())) * phase / np.maximum(np.abs(phase), 1e-6)
     noise = torch.from_numpy(np.fft.irfft2(waves, s=(size, size))).to(images)
 
     blocks = images.view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, 64, 8, 8)
-    order = torch.rand(n, 64, generator=generator).argsort(1)[:, None, :, None, None].expand_as(blocks)
-    shuffled = blocks.gather(2, order).view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, size, size)
+    order = (
+        torch.rand(n, 64, generator=generator).argsort(1)[:, None, :, None, None].expand_as(blocks)
+    )
+    shuffled = (
+        blocks.gather(2, order).view(-1, 3, 8, 8, 8, 8).transpose(3, 4).reshape(-1, 3, size, size)
+    )
 
     spots = images.mean((2, 3), keepdim=True) * torch.rand(n, 1, 1, 1, generator=generator)
     for cells in (4, 16, 64):
-        field = torch.randn(n, 3, cells, cells, generator=generator) * torch.rand(n, 1, 1, 1, generator=generator)
+        field = torch.randn(n, 3, cells, cells, generator=generator) * torch.rand(
+            n, 1, 1, 1, generator=generator
+        )
         spots = spots + 0.25 * F.interpolate(field, size=size, mode="bilinear", align_corners=False)
 
     way = torch.randint(3, (n,), generator=generator)[:, None, None, None]

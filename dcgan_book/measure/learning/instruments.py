@@ -34,7 +34,9 @@ from dcgan_book.worlds.canvas import block, cached_dataset
 # Rooms, and faces, by seed. The generators have 0 to 59,999, and none of these sets meets another or `HELD_OUT`.
 TRAINING, VALIDATION, TEST = 2_000_000, 2_500_000, 2_600_000
 PRECISIONS = "auto", "fp32", "bf16"
-NEAR_PAIRS = 1e-4  # share of pairs of drawn images that count as near-identical; it fixes the distance
+NEAR_PAIRS = (
+    1e-4  # share of pairs of drawn images that count as near-identical; it fixes the distance
+)
 FACTORS_WEIGHT = 5.0  # how much more factors count in the steps of fine-tuning
 
 
@@ -71,7 +73,10 @@ class _Pairs(faces.Faces):
 
 def _face_pairs(n, seed=0, progress=True):
     arrays = cached_dataset("face-pair", faces.VERSION, _pair_block, n, seed, None, progress)
-    own, others = faces.Faces.of(arrays), faces.Faces(arrays["other_images"], arrays["other_labels"], {})
+    own, others = (
+        faces.Faces.of(arrays),
+        faces.Faces(arrays["other_images"], arrays["other_labels"], {}),
+    )
     return _Pairs(own.images, own.labels, own.factors, others)
 
 
@@ -89,7 +94,12 @@ def _other_face(seed):
 
 RECIPES = {
     "rooms": Recipe(rooms.dataset, _damage_rooms, {"count": 30_000, "steps": 4000, "width": 24}),
-    "faces": Recipe(_face_pairs, _damage_faces, {"count": 20_000, "steps": 3000, "width": 16}, fine_tuning_steps=2000),
+    "faces": Recipe(
+        _face_pairs,
+        _damage_faces,
+        {"count": 20_000, "steps": 3000, "width": 16},
+        fine_tuning_steps=2000,
+    ),
 }
 
 
@@ -125,7 +135,8 @@ def train(
     count, steps = count or recipe.defaults["count"], steps or recipe.defaults["steps"]
     out, place = Path(out or FOLDERS[world]), choose_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    learned, network = recipe.draw(count, TRAINING, progress=progress), _new(recipe.defaults["width"], schema, seed)
+    learned = recipe.draw(count, TRAINING, progress=progress)
+    network = _new(recipe.defaults["width"], schema, seed)
     network.to(place, memory_format=torch.channels_last)
     checkpoint = out / "checkpoint.pt"
     precision, seconds = _learn(network, recipe, learned, steps, batch, seed, rate, checkpoint, checkpoint_every,
@@ -135,11 +146,9 @@ def train(
         "name": FOLDERS[world].name,
         "data": {"name": world, "version": schema.world.VERSION, "images": count, "first_seed": TRAINING},
         "held_out": {"validation": [VALIDATION, validation], "test": [TEST, test]},
-        "seed": seed,
-        "steps": steps,
+        "seed": seed, "steps": steps, "batch": batch,
         "fine_tuning_steps": min(recipe.fine_tuning_steps, steps),
-        "batch": batch,
-    }
+    }  # fmt: skip
     made = {
         "training_seconds": round(seconds),
         "machine": machine_facts(place, precision),
@@ -170,11 +179,17 @@ def _card(instrument, facts, made, calibration, progress):
     """The card of an instrument, whose way of reading presence is chosen here: what it learned
     from, how it was `made`, and what its readings of other drawings are worth."""
     world, seed, schema = facts["data"]["name"], facts["seed"], instrument.schema
-    recipe, validation, test = RECIPES[world], facts["held_out"]["validation"][1], facts["held_out"]["test"][1]
+    recipe, validation, test = (
+        RECIPES[world],
+        facts["held_out"]["validation"][1],
+        facts["held_out"]["test"][1],
+    )
     right = _choose_presence(instrument, _damaged(recipe, validation, VALIDATION, seed, progress))
     drawn, damaged = _damaged(recipe, test, TEST, seed, progress)
     tested = recipe.draw(test, TEST, progress=progress)
-    features = instrument.features(schema.world.dataset(calibration, HELD_OUT, progress=progress).images)
+    features = instrument.features(
+        schema.world.dataset(calibration, HELD_OUT, progress=progress).images
+    )
     return {
         **{name: value for name, value in facts.items() if value or name != "fine_tuning_steps"},
         **instrument.card,
@@ -233,8 +248,12 @@ def _learn(network, recipe, learned, steps, batch, seed, rate, checkpoint, check
         plan.step()
         step += 1
         if step == steps and fine_tuning:
-            parts["optimiser"], parts["plan"] = optimiser, plan = _start(network, rate, steps, fine_tuning, step)
-        bar.set_postfix_str(" ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items()), refresh=False)
+            parts["optimiser"], parts["plan"] = optimiser, plan = _start(
+                network, rate, steps, fine_tuning, step
+            )
+        bar.set_postfix_str(
+            " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items()), refresh=False
+        )
         bar.update()
         if step % checkpoint_every == 0:
             state = {name: part.state_dict() for name, part in parts.items()}
@@ -281,7 +300,10 @@ def _faster_precision(network, device):
     network.eval()
     for precision in ("fp32", "bf16") * 3:
         start = time.perf_counter()
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with (
+            torch.no_grad(),
+            torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
+        ):
             network(images)[2].sum().item()
         seconds[precision] = min(time.perf_counter() - start, seconds.get(precision, math.inf))
     network.train()
@@ -290,8 +312,22 @@ def _faster_precision(network, device):
 
 def _train_command(world, count, steps, batch, seed, rate):
     own = RECIPES[world].defaults
-    given = {"world": world, world: count, "steps": steps, "batch": batch, "seed": seed, "rate": rate}
-    defaults = {"world": "rooms", world: own["count"], "steps": own["steps"], "batch": 32, "seed": 0, "rate": 3e-3}
+    given = {
+        "world": world,
+        world: count,
+        "steps": steps,
+        "batch": batch,
+        "seed": seed,
+        "rate": rate,
+    }
+    defaults = {
+        "world": "rooms",
+        world: own["count"],
+        "steps": own["steps"],
+        "batch": 32,
+        "seed": 0,
+        "rate": 3e-3,
+    }
     words = [f"--{name} {value}" for name, value in given.items() if value != defaults[name]]
     return " ".join(["python -m dcgan_book.measure.learning", *words])
 
@@ -303,10 +339,15 @@ def _targets(known, schema):
         low, high = schema.world.RANGES[name]
         scalars.append(2 * (known.factors[name] - low) / (high - low) - 1)
     angles = 2 * math.pi * np.stack([known.factors[name] for name in schema.hues], 1)
-    targets = {"scalars": np.stack(scalars, 1), "hues": np.stack([np.cos(angles), np.sin(angles)], 2).reshape(-1, 4)}
+    targets = {
+        "scalars": np.stack(scalars, 1),
+        "hues": np.stack([np.cos(angles), np.sin(angles)], 2).reshape(-1, 4),
+    }
     targets = {name: torch.from_numpy(values).float() for name, values in targets.items()}
     for name, options in schema.choices.items():
-        targets[name] = torch.from_numpy(np.argmax(known.factors[name][:, None] == np.array(options), 1))
+        targets[name] = torch.from_numpy(
+            np.argmax(known.factors[name][:, None] == np.array(options), 1)
+        )
     return targets
 
 
@@ -315,18 +356,25 @@ def _losses(logits, outputs, damaged, targets, schema):
     heads = schema.split(outputs)
     weights = torch.tensor([schema.weights.get(name, 1.0) for name in schema.scalars])
     counted = ~damaged.presence.isnan()
-    of_image = counted.clone()  # image labels count apart, as each is as much as all objects together
+    of_image = (
+        counted.clone()
+    )  # image labels count apart, as each is as much as all objects together
     counted[:, len(schema.world.OBJECTS) :], of_image[:, : len(schema.world.OBJECTS)] = False, False
     scrambled = ~damaged.known & (damaged.presence == 0).all(1)
     surfaces = F.log_softmax(logits[scrambled], 1)[:, : len(schema.world.SURFACES)].logsumexp(1)
 
     def missed(name):
-        return F.smooth_l1_loss(heads[name][damaged.known], targets[name][damaged.known], beta=0.1, reduction="none")
+        return F.smooth_l1_loss(
+            heads[name][damaged.known], targets[name][damaged.known], beta=0.1, reduction="none"
+        )
 
     losses = {
         "labels": F.cross_entropy(logits, damaged.labels, ignore_index=UNKNOWN),
-        "nothing": -surfaces.sum() / damaged.labels.numel(),  # no object where there is no structure
-        "presence": F.binary_cross_entropy_with_logits(heads["presence"][counted], damaged.presence[counted]),
+        "nothing": -surfaces.sum()
+        / damaged.labels.numel(),  # no object where there is no structure
+        "presence": F.binary_cross_entropy_with_logits(
+            heads["presence"][counted], damaged.presence[counted]
+        ),
         "factors": (weights * missed("scalars")).mean() + missed("hues").mean(),
         "damage": 0.5 * F.smooth_l1_loss(heads["damage"], damaged.amounts, beta=0.1),
     }
@@ -350,10 +398,13 @@ def _damaged(recipe, n, first_seed, seed, progress, size=250):
     known, kinds = recipe.draw(n, first_seed, progress=progress), []
     for untouched in (1.0, 0.0):
         parts = [
-            recipe.damage(known, slice(i, i + size), stream(seed, f"test {i}"), untouched) for i in range(0, n, size)
+            recipe.damage(known, slice(i, i + size), stream(seed, f"test {i}"), untouched)
+            for i in range(0, n, size)
         ]
         fields = Damaged.__dataclass_fields__
-        kinds.append(Damaged(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields}))
+        kinds.append(
+            Damaged(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields})
+        )
     return kinds
 
 
@@ -375,7 +426,9 @@ def _evaluate(instrument, damaged):
         if name in schema.image_labels:
             continue
         index = schema.world.LABELS.index(name)
-        overlap[name] = numbers(bootstrap(intersection_over_union(reading.labels, damaged.labels, index)[truth == 1]))
+        overlap[name] = numbers(
+            bootstrap(intersection_over_union(reading.labels, damaged.labels, index)[truth == 1])
+        )
     return {"images": len(reading), "presence": presence, "iou": overlap}
 
 
@@ -390,19 +443,37 @@ def intersection_over_union(labels: torch.Tensor, truth: torch.Tensor, index: in
 def _evaluate_factors(instrument, known):
     """Mean absolute errors of scalars (as shares of their range) and hues (in turns), correlations of scalars with the
     truth, accuracy of choices."""
-    schema, found, errors, correlations, right = instrument.schema, instrument.factors(known.images), {}, {}, {}
+    schema, found, errors, correlations, right = (
+        instrument.schema,
+        instrument.factors(known.images),
+        {},
+        {},
+        {},
+    )
     for name in schema.scalars:
         low, high = schema.world.RANGES[name]
-        errors[name] = numbers(bootstrap((found[name] - torch.from_numpy(known.factors[name])).abs() / (high - low)))
-        correlations[name] = numbers(correlation(found[name], torch.from_numpy(known.factors[name])))
+        errors[name] = numbers(
+            bootstrap((found[name] - torch.from_numpy(known.factors[name])).abs() / (high - low))
+        )
+        correlations[name] = numbers(
+            correlation(found[name], torch.from_numpy(known.factors[name]))
+        )
     for name in schema.hues:
         away = (found[name] - torch.from_numpy(known.factors[name])).abs() % 1
         errors[name] = numbers(bootstrap(torch.minimum(away, 1 - away)))
     if "night" in found:
-        right["night"] = wilson(int((found["night"].numpy() == (known.factors["daylight"] < DARK)).sum()), len(known))
+        right["night"] = wilson(
+            int((found["night"].numpy() == (known.factors["daylight"] < DARK)).sum()), len(known)
+        )
     for name in schema.choices:
-        there = known.factors[schema.owners[name]] if name in schema.owners else np.ones(len(known), bool)
-        right[name] = wilson(int((found[name] == known.factors[name])[there].sum()), int(there.sum()))
+        there = (
+            known.factors[schema.owners[name]]
+            if name in schema.owners
+            else np.ones(len(known), bool)
+        )
+        right[name] = wilson(
+            int((found[name] == known.factors[name])[there].sum()), int(there.sum())
+        )
     right = {name: numbers(estimate) for name, estimate in right.items()}
     return {"error": errors, "correlation": correlations, "right": right}
 
