@@ -53,7 +53,8 @@ def test_the_package_asks_for_all_that_it_imports():
         - set(sys.stdlib_module_names)
         - {"dcgan_book"}
     )
-    asked = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["engine"]
+    asked = {canonicalize_name(Requirement(line).name) for line in lines}
     brought_by = packages_distributions()
     missing = {
         name for name in imported if not asked & {canonicalize_name(d) for d in brought_by[name]}
