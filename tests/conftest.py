@@ -8,12 +8,18 @@ from playwright.sync_api import Error, sync_playwright
 # Files go to the processes in this order, those of many seconds first, so that no process is left with one at the
 # end. The built pages come before all: they are looked at as they are only while no source has changed since.
 FIRST = (
-    "test_book.py", "test_own_weights.py", "test_classkit.py", "05-arithmetic.ipynb", "04-forgetting.ipynb",
+    "test_book.py", "test_notebooks_in_jupyter.py", "test_own_weights.py", "test_classkit.py", "05-arithmetic.ipynb", "04-forgetting.ipynb",
     "03-features.ipynb", "02-walking.ipynb", "01-training.ipynb", "test_measure.py", "test_panels.py",
     "test_panels_in_jupyter.py", "test_command.py", "test_processes.py", "test_annotate.py",
 )  # fmt: skip
 # What a quick look leaves out: notebooks, these files, tests with one of these fixtures, and those of over a second.
-SLOW_FILES = {"test_book.py", "test_own_weights.py", "test_panels_in_jupyter.py", "test_memory.py"}
+SLOW_FILES = {
+    "test_book.py",
+    "test_own_weights.py",
+    "test_panels_in_jupyter.py",
+    "test_notebooks_in_jupyter.py",
+    "test_memory.py",
+}
 SLOW_FIXTURES = {"browser", "two", "held_out", "portraits"}
 SLOW = {
     "test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book",
