@@ -20,7 +20,7 @@ SLOW_FILES = {
     "test_notebooks_in_jupyter.py",
     "test_memory.py",
 }
-SLOW_FIXTURES = {"browser", "two", "held_out", "portraits"}
+SLOW_FIXTURES = {"browser", "dressed", "held_out", "portraits", "two"}
 SLOW = {
     "test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book",
     "test_a_folder_that_cannot_be_made",

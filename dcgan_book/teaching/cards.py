@@ -15,6 +15,11 @@ from dcgan_book.teaching.verdicts import ANSWER, BOUND, VERDICTS, Bound, Claim, 
 
 SIGNS = dict(zip((*VERDICTS, BOUND, ANSWER), "●◐○–≤?", strict=True))
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
+FULL, HOLLOW, SQUARE = (
+    "full",
+    "hollow",
+    "square",
+)  # dots of what was measured, its control, its floor
 NEAR = 22  # percent of an axis within which the label of a level takes the place of its end's
 
 
@@ -58,7 +63,7 @@ def overview(
     pills = " ".join(_pill(word, f" {counted[word]}") for word in SIGNS if counted[word])
     parts = [
         f'<div class="claims-overview"><p class="counts">{pills}</p>',
-        '<p class="key track-key"><i class="dot full"></i> measured, <i class="dot hollow"></i> its control, '
+        '<p class="key"><i class="dot full"></i> measured, <i class="dot hollow"></i> its control, '
         '<i class="level"></i> what the words ask for; a bar is a 95 % interval.</p>',
     ]
     for heading, of in claims.items():
@@ -79,30 +84,36 @@ def _overview_row(claim, values, word, link):
     href = html.escape(link.format(chapter=claim.chapter, id=claim.id))
     track = numbers = ""
     if values and (claim.rule or claim.bound):
-        rows, level, unit = _rows(claim, values)
-        if claim.rule:
-            worst = min(values, key=lambda each: _clearance(each, claim.rule.clear))
-            rows = [("", worst.value, True), ("", worst.control, False)]
-        axis = _axis([estimate for _, estimate, _ in rows], level, unit)
-        dots = "".join(_dots(estimate, full, axis) for _, estimate, full in reversed(rows))
-        track = f'<span class="track">{_line(level, axis)}{dots}</span>'
-        (_, value, _), (_, control, _) = rows
-        between = "against" if claim.rule else "with a power of"
-        numbers = f"{_number(value.value, unit)} {between} {_number(control.value, unit)}"
+        _, level, unit = _rows(claim, values)
+        value, other, between = _least_clear(claim, values)
+        axis = _axis([value, other], level, unit)
+        dots = _line(level, axis) + _dots(other, HOLLOW, axis) + _dots(value, FULL, axis)
+        track = f'<span class="track">{dots}</span>'
+        numbers = f"{_number(value.value, unit)} {between} {_number(other.value, unit)}"
     return (
         f'<div class="row"><a href="{href}">{html.escape(claim.claim)}</a>'
         f'<div class="said">{track}{_pill(word)}<span class="number">{numbers}</span></div></div>'
     )
 
 
-def _clearance(measured, side):
-    if side == "above":
-        return measured.value.low - measured.control.high
-    return measured.control.low - measured.value.high
+def _least_clear(claim, values):
+    """Value and control of the reading that is least clear of it, or an absence's bound and power; a word between."""
+    if claim.bound is not None:
+        return values.value, values.power, "with a power of"
+
+    def clearance(each):
+        if claim.rule.clear == "above":
+            return each.value.low - each.control.high
+        return each.control.low - each.value.high
+
+    worst = min(values, key=clearance)
+    return worst.value, worst.control, "against"
 
 
 def _pill(word, more=""):
-    return f'<span class="verdict {word.replace(" ", "-")}">{SIGNS[word]} {word}{more}</span>'
+    return (
+        f'<span class="verdict {word.replace(" ", "-")}"><b>{SIGNS[word]} {word}{more}</b></span>'
+    )
 
 
 def _rule(claim):
@@ -125,22 +136,20 @@ def _rule(claim):
 
 
 def _rows(claim, measured):
-    """What a card's picture shows: rows of (name, estimate, whether its dot is full), the level, the unit."""
+    """What a card's picture shows: rows of (name, {kind of dot: estimate}), the level, the unit."""
     if claim.bound is not None:
         planted = f"power: {claim.bound['power']}, at {measured.at:.0%}"
-        return [("copies", measured.value, True), (planted, measured.power, False)], None, "%"
+        return [("copies", {FULL: measured.value}), (planted, {HOLLOW: measured.power})], None, "%"
     rule = claim.rule
-    rows = [(each.reading, each.value, True) for each in measured]
-    for name, of in ((rule.control, "control"), (rule.floor, "floor")):
-        known = {
-            each.reading: getattr(each, of) for each in measured if getattr(each, of) is not None
-        }
-        if len(set(known.values())) == 1:
-            rows.append((name, next(iter(known.values())), False))
-        else:
-            rows.extend(
-                (f"{name}: {reading}", estimate, False) for reading, estimate in known.items()
-            )
+    rows = [(each.reading, {FULL: each.value}) for each in measured]
+    for name, of, kind in ((rule.control, "control", HOLLOW), (rule.floor, "floor", SQUARE)):
+        known = [getattr(each, of) for each in measured]
+        if len(set(known)) == 1 and known[0] is not None:  # one for all readings
+            rows.append((name, {kind: known[0]}))
+            continue
+        for (_, lanes), estimate in zip(rows, known, strict=False):
+            if estimate is not None:
+                lanes[kind] = estimate
     level = rule.level[1] if rule.level and rule.level[0] != "as" else None
     return rows, level, rule.unit
 
@@ -150,35 +159,54 @@ def _picture(claim, measured):
     if not measured or not (claim.rule or claim.bound):
         return ""
     rows, level, unit = _rows(claim, measured)
-    axis = _axis([estimate for _, estimate, _ in rows], level, unit)
-    drawn = "".join(_row(name, estimate, full, level, axis, unit) for name, estimate, full in rows)
-    value = claim.rule.value if claim.rule else claim.bound["value"]
-    said = html.escape("; ".join(f"{name}: {_interval(one, unit)}" for name, one, _ in rows))
+    axis = _axis([estimate for _, lanes in rows for estimate in lanes.values()], level, unit)
+    drawn = "".join(_row(name, lanes, level, axis, unit) for name, lanes in rows)
+    said = "; ".join(
+        f"{name}: {' against '.join(_interval(one, unit) for one in lanes.values())}"
+        for name, lanes in rows
+    )
     return (
-        f'<p class="what">{html.escape(value[0].upper() + value[1:])}</p>'
-        f'<div class="plot" role="img" aria-label="{said}">{drawn}'
+        f'<p class="what">{_what(claim, rows)}</p>'
+        f'<div class="plot" role="img" aria-label="{html.escape(said)}">{drawn}'
         f'<div><span class="name"></span>{_ticks(level, axis, unit)}<span></span></div></div>'
     )
 
 
-def _row(name, estimate, full, level, axis, unit):
-    return (
-        f'<div><span class="name">{html.escape(name)}</span>'
-        f'<span class="track">{_line(level, axis)}{_dots(estimate, full, axis)}</span>'
-        f'<span class="number">{_interval(estimate, unit)}</span></div>'
+def _what(claim, rows):
+    """What the dots are; controls and floors that have rows of their own are named there."""
+    names = {FULL: claim.rule.value if claim.rule else claim.bound["value"]}
+    if claim.rule and any(HOLLOW in lanes for _, lanes in rows if FULL in lanes):
+        names[HOLLOW] = claim.rule.control
+    if claim.rule and any(SQUARE in lanes for _, lanes in rows if FULL in lanes):
+        names[SQUARE] = claim.rule.floor
+    return "".join(
+        f'<span><i class="dot {kind}"></i> {html.escape(name[0].upper() + name[1:])}</span>'
+        for kind, name in names.items()
     )
 
 
-def _dots(estimate, full, axis):
+def _row(name, lanes, level, axis, unit):
+    tracks = "".join(
+        f'<span class="track">{_line(level, axis)}{_dots(one, kind, axis)}</span>'
+        for kind, one in lanes.items()
+    )
+    numbers = "".join(f"<span>{_interval(one, unit)}</span>" for one in lanes.values())
+    return (
+        f'<div><span class="name">{html.escape(name)}</span>'
+        f'<span class="lanes">{tracks}</span><span class="number">{numbers}</span></div>'
+    )
+
+
+def _dots(estimate, kind, axis):
     """An estimate on its track: a dot, and a bar from end to end of its interval."""
     low, value, high = (
         _place(number, axis) for number in (estimate.low, estimate.value, estimate.high)
     )
-    thick = 4 if full else 2
+    thick = 4 if kind == FULL else 2
     return (
         f'<i class="bar" style="left:{low}%;width:{max(high - low, 0.4):.2f}%;'
         f'top:calc(50% - {thick / 2}px);height:{thick}px"></i>'
-        f'<i class="dot {"full" if full else "hollow"}" style="left:calc({value}% - 6px)"></i>'
+        f'<i class="dot {kind}" style="left:calc({value}% - 6px)"></i>'
     )
 
 

@@ -37,13 +37,23 @@ def test_a_card_says_claim_source_verdict_rule_and_every_number():
         assert words in said, words
 
 
-def test_one_control_for_all_readings_stands_once_and_several_with_their_names():
-    soup = BeautifulSoup(card(CLAIMS["forget"], forget(LEFT, LEFT, LEFT, LEFT)), "html.parser")
-    assert len(soup.find_all("span", string=re.compile("random"))) == 1
+def test_one_control_for_all_readings_has_a_row_and_several_stand_beside_their_values():
+    def rows(measured):
+        soup = BeautifulSoup(card(CLAIMS["forget"], measured), "html.parser")
+        return [
+            (row.select_one(".name").text, [dot["class"][1] for dot in row.select(".dot")])
+            for row in soup.select(".plot > div")[:-1]  # the last has the axis
+        ], text(str(soup.select_one(".what")))
+
+    readings, control = CLAIMS["forget"].rule.readings, CLAIMS["forget"].rule.control
     several = forget(LEFT, LEFT, LEFT, LEFT)
+    one, what = rows(several)
+    assert one == [(name, ["full"]) for name in readings] + [(control, ["hollow"])]
+    assert what == "Windows left"
     several[0] = dataclasses.replace(several[0], control=Estimate(0.8, 0.7, 0.9))
-    soup = BeautifulSoup(card(CLAIMS["forget"], several), "html.parser")
-    assert len(soup.find_all("span", string=re.compile("random"))) == 4
+    beside, what = rows(several)
+    assert beside == [(name, ["full", "hollow"]) for name in readings]
+    assert what == f"Windows left {control[0].upper()}{control[1:]}"
 
 
 def test_dots_lie_where_their_numbers_are():
@@ -80,7 +90,7 @@ def test_the_level_is_written_at_the_axis_and_hides_the_end_that_it_is_near(name
 def test_an_absence_shows_its_bound_beside_the_power():
     page = card(CLAIMS["one-epoch"], Bound(LEFT, RANDOM, 0.02, 3))
     assert "≤ upper bound" in text(page) and "at 2% 90% [84%, 97%]" in text(page)
-    assert len(BeautifulSoup(page, "html.parser").select(".dot.full")) == 1
+    assert len(BeautifulSoup(page, "html.parser").select(".track .dot.full")) == 1
 
 
 def test_the_picture_of_all_says_each_claim_once_and_its_least_clear_reading():
