@@ -78,7 +78,9 @@ def test_captions_are_numbered_and_can_be_linked_to(dressed):
 
 
 def test_cells_of_one_sentence_or_card_lose_their_code_and_that_for_colab_goes(dressed):
-    inputs = {cell.pre.text.strip(): "sentence" in cell["class"] for cell in dressed.select(".cell")}
+    inputs = {
+        cell.pre.text.strip(): "sentence" in cell["class"] for cell in dressed.select(".cell")
+    }
     assert inputs == {
         "x = 1": False, 'Markdown(f"{x} of *two*")': True,
         'ledger.card(\n    "forget",\n)': True, 'y = 2\nMarkdown(f"{y}")': False,

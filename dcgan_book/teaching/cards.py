@@ -91,7 +91,7 @@ def _overview_row(claim, values, word, link):
         track = f'<span class="track">{dots}</span>'
         numbers = f"{_number(value.value, unit)} {between} {_number(other.value, unit)}"
     return (
-        f'<div class="row"><a href="{href}">{html.escape(claim.claim)}</a>'
+        f'<div class="one"><a href="{href}">{html.escape(claim.claim)}</a>'
         f'<div class="said">{track}{_pill(word)}<span class="number">{numbers}</span></div></div>'
     )
 

@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from dcgan_book.measure.intervals import Estimate
-from dcgan_book.teaching.cards import card, overview
+from dcgan_book.teaching.cards import STYLE, card, overview
 from dcgan_book.teaching.verdicts import Bound, Measured, registry
 
 CLAIMS = registry(Path(__file__).parents[2] / "book" / "claims.yml")
@@ -106,3 +106,14 @@ def test_the_picture_of_all_says_each_claim_once_and_its_least_clear_reading():
         "◐ holds in part 1", "– cannot be tested here 1", "? answered 1",
     ]  # fmt: skip
     assert [number.text for number in soup.select(".number")] == ["40% against 90%", "", ""]
+
+
+def test_the_style_reaches_nothing_but_cards():
+    """Jupyter puts a cell's style into its own window."""
+    rules = re.sub(
+        r"/\*.*?\*/", "", STYLE.removeprefix("<style>").removesuffix("</style>"), flags=re.S
+    )
+    selectors = re.findall(r"([^{}]+)\{", re.sub(r"@container[^{]*\{", "", rules))
+    parts = [part.strip() for one in selectors for part in re.split(r",(?![^()]*\))", one)]
+    ours = (".verdict-card", ".claims-overview", ":is(.verdict-card, .claims-overview) ")
+    assert len(parts) > 30 and [part for part in parts if not part.startswith(ours)] == []
