@@ -37,6 +37,14 @@ def test_a_card_says_claim_source_verdict_rule_and_every_number():
         assert words in said, words
 
 
+def test_a_value_that_is_its_control_exactly_has_an_axis_too():
+    nothing = Estimate(0.0, 0.0, 0.0)
+    said = text(
+        card(CLAIMS["semantic"], [Measured(nothing, nothing, "lines between random points")])
+    )
+    assert "does not hold here" in said and "0 [0, 0]" in said
+
+
 def test_one_control_for_all_readings_stands_once_and_several_with_their_names():
     soup = BeautifulSoup(card(CLAIMS["forget"], forget(LEFT, LEFT, LEFT, LEFT)), "html.parser")
     assert len(soup.find_all("span", string=re.compile("random"))) == 1
