@@ -7,6 +7,7 @@ reader's, and one tagged `check` tells right from wrong.
 """
 
 import copy
+import dis
 import html
 import json
 import re
@@ -52,7 +53,10 @@ def answered(answer: object) -> bool:
     if answer is ...:
         return False
     code = getattr(answer, "__code__", None)
-    return code is None or code.co_code != (lambda: None).__code__.co_code
+    if code is None:
+        return True
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
+    return len(steps) > 2 or steps[0].argval not in (None, ...)
 
 
 def check(test: Callable, *answers: object) -> None:
