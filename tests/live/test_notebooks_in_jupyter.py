@@ -17,6 +17,7 @@ NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb"))
 WRONG = ROOT / "tests" / "teaching" / "wrong"
 RAW = re.compile(r"\{[\w:]+\}`|```|:::|\*\*|</?details|\$\$")
 MINUTES = 10
+PIXELS = "figure => [...figure.querySelectorAll('canvas')].map(c => c.toDataURL()).join()"
 WORDS = """cells => cells.map(cell => {
     const copy = cell.cloneNode(true);
     copy.querySelectorAll("code, pre").forEach(code => code.remove());
@@ -85,18 +86,18 @@ def test_a_notebook_opens_without_raw_markup_and_runs_to_its_end(lab, tab, name)
     checks = [cell for cell in cells if "check" in classkit.tags(cell)]
     assert said.count("Right.") == len(checks)
     assert not any(RAW.search(one) for one in said if "verdict" in one)
-    figures = tab.locator(".dcgan-live")
-    assert figures.count() == tab.locator(".dcgan-live[data-state=alive]").count()
-    for slider in tab.locator(".dcgan-live input[type=range]").all()[:1]:
-        figure = tab.locator(".dcgan-live").first
-        pixels = "figure => [...figure.querySelectorAll('canvas')].map(c => c.toDataURL()).join()"
-        before = figure.evaluate(pixels)
-        slider.focus()
-        slider.press("PageUp")
-        tab.wait_for_function(
-            f"([figure, before]) => ({pixels})(figure) != before",
-            arg=[figure.element_handle(), before],
-        )
+    for figure in tab.locator(".dcgan-live").all():  # they come alive where they are looked at
+        figure.scroll_into_view_if_needed()
+        alive = "figure => figure.dataset.state == 'alive'"
+        tab.wait_for_function(alive, arg=figure.element_handle(), timeout=60_000)
+        for slider in figure.locator("input[type=range]").all()[:1]:
+            before = figure.evaluate(PIXELS)
+            slider.focus()
+            slider.press("PageUp")
+            tab.wait_for_function(
+                f"([figure, before]) => ({PIXELS})(figure) != before",
+                arg=[figure.element_handle(), before],
+            )
 
 
 def test_a_chapter_opens_in_notebook_7_too(lab, tab):
