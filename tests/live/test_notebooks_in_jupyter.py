@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -49,12 +50,16 @@ def lab(tmp_path_factory, jupyter):
 
 
 @pytest.fixture
-def tab(browser):
+def tab(browser, lab):
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     tab = context.new_page()
     tab.set_default_timeout(120_000)
     yield tab
     context.close()
+    address, _ = lab  # a kernel that is left would keep its gigabyte
+    for kernel in json.load(urllib.request.urlopen(f"{address}/api/kernels")):
+        url = f"{address}/api/kernels/{kernel['id']}"
+        urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
 
 
 def words(tab):
