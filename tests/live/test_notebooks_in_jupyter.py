@@ -18,7 +18,8 @@ NOTEBOOKS = sorted(path.stem for path in BOOK.glob("*.ipynb"))
 WRONG = ROOT / "tests" / "teaching" / "wrong"
 RAW = re.compile(r"\{[\w:]+\}`|```|:::|\*\*|</?details|\$\$")
 MINUTES = 10
-PIXELS = "figure => [...figure.querySelectorAll('canvas')].map(c => c.toDataURL()).join()"
+PIXELS = """figure => figure.innerText
+    + [...figure.querySelectorAll("canvas, img")].map(c => c.src || c.toDataURL()).join()"""
 WORDS = """cells => cells.map(cell => {
     const copy = cell.cloneNode(true);
     copy.querySelectorAll("code, pre").forEach(code => code.remove());
@@ -98,7 +99,8 @@ def test_a_notebook_opens_without_raw_markup_and_runs_to_its_end(lab, tab, name)
         for slider in figure.locator("input[type=range]").all()[:1]:
             before = figure.evaluate(PIXELS)
             slider.focus()
-            slider.press("PageUp")
+            last = slider.input_value() == slider.get_attribute("max")
+            slider.press("PageDown" if last else "PageUp")
             tab.wait_for_function(
                 f"([figure, before]) => ({PIXELS})(figure) != before",
                 arg=[figure.element_handle(), before],
