@@ -180,6 +180,18 @@ def runs(runs):
     return fig
 
 
+def table(*rows):
+    """Rows of cells as the text of a Markdown table; the first is its head.
+
+    >>> print(table(("side", "units"), (8, 256)))
+    | side | units |
+    |---|---|
+    | 8 | 256 |
+    """
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
 def dots(ax, table):
     """A row for each name and in it a mark for each kind: table is kind to name to (value, low, high, ...) or None."""
     names = list(next(iter(table.values())))

@@ -1,6 +1,7 @@
 """The package is laid out as the README draws it: arrows point one way, functions are short, the tree is true."""
 
 import ast
+import importlib
 import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -138,3 +139,26 @@ def test_what_is_called_slow_is_there(pytestconfig):
     }
     assert plugin.SLOW | plugin.SLOW_FIXTURES <= defined
     assert plugin.SLOW_FILES <= {path.name for path in files}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "book" / "experiments").glob("*.py")), ids=lambda path: path.name
+)
+def test_what_a_script_takes_from_the_package_is_there(path):
+    """Most scripts run for an hour, so no test runs them: at least each name that they ask a module for exists."""
+    tree, modules, missing = ast.parse(path.read_text(encoding="utf-8")), {}, []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("dcgan_book"):
+            for alias in node.names:
+                try:
+                    found = importlib.import_module(f"{node.module}.{alias.name}")
+                    modules[alias.asname or alias.name] = found
+                except ModuleNotFoundError:
+                    if not hasattr(importlib.import_module(node.module), alias.name):
+                        missing.append(f"{node.module}.{alias.name}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id)
+            if module is not None and not hasattr(module, node.attr):
+                missing.append(f"{node.value.id}.{node.attr}")
+    assert missing == []

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -27,17 +28,7 @@ from dcgan_book.pretrained import PretrainedError, load
 from dcgan_book.training.__main__ import _parser
 from dcgan_book.training.recipe import TrainConfig, TrainingError
 
-TINY = TrainConfig(
-    data="rooms:24",
-    steps=12,
-    batch=4,
-    width=4,
-    z_dim=8,
-    precision="fp32",
-    device="cpu",
-    threads=1,
-    sheet_every=5,
-)
+TINY = replace(tiny.TINY, sheet_every=5)
 OTHER = {
     "prior": "normal", "kernel_size": 5, "seed": 3, "limit": 9, "lr_d": 1e-4, "lr_g": 3e-4, "beta1": 0.6,
     "instance_noise": 0.1, "noise_steps": 99, "label_smoothing": 0.1, "ema": 0.9,

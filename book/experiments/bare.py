@@ -10,7 +10,8 @@ from pathlib import Path
 import young
 from shared import refuse_own_weights, store
 
-from dcgan_book import measure, pretrained, training
+from dcgan_book import measure, pretrained
+from dcgan_book.training.__main__ import main as train
 from dcgan_book.worlds import rooms
 
 STEPS = 2000
@@ -24,7 +25,7 @@ def main():
     instrument = measure.load()
     card = pretrained.load("rooms").card
     if not RUN.exists():
-        training.main(
+        train(
             [
                 f"--steps={STEPS}",
                 f"--batch={card['batch']}",

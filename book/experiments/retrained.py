@@ -9,7 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from dcgan_book import pretrained, training
+from dcgan_book import pretrained
+from dcgan_book.training.__main__ import main as train
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs"
@@ -20,9 +21,7 @@ OTHERWISE = {"normal": "--prior normal", "second": "--seed 1"}
 def main():
     for name, otherwise in OTHERWISE.items():
         run = RUNS / f"faces-{name}"
-        training.main(
-            [*RECIPE.split(), *otherwise.split(), f"--out={run}", *["--resume"] * run.exists()]
-        )
+        train([*RECIPE.split(), *otherwise.split(), f"--out={run}", *["--resume"] * run.exists()])
         with tempfile.TemporaryDirectory() as folder:
             exported = pretrained.export(run, name, folder)
             shutil.copyfile(exported / "generator.safetensors", HERE / f"{name}.safetensors")

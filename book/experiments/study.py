@@ -11,9 +11,10 @@ import json
 from pathlib import Path
 
 import torch
+from shared import rounded, store
 
 from dcgan_book import measure, training
-from dcgan_book.latents import draw_z, recalibrate, stream, to_batch
+from dcgan_book.latents import recalibrate, to_batch
 from dcgan_book.worlds import rooms
 
 FOLDER = Path(__file__).parent
@@ -48,26 +49,27 @@ def main():
     options = parser.parse_args()
     part, parts = map(int, options.part.split("/"))
     jobs = [(name, seed) for seed in SEEDS for name in RECIPES]
-    RUNS.mkdir(parents=True, exist_ok=True)
     if not options.collect:
-        images = rooms.dataset(DATA).images
-        judge = Reference()
-        for name, seed in jobs[part::parts]:
-            path = file_of(name, seed)
-            if not path.exists():
-                path.write_text(
-                    json.dumps(run_of(name, seed, images, judge)) + "\n", encoding="utf-8"
-                )
-    found = [
-        json.loads(file_of(*job).read_text(encoding="utf-8"))
-        for job in jobs
-        if file_of(*job).exists()
-    ]
-    text = json.dumps(
-        {"images": IMAGES, "width": WIDTH, "samples": SAMPLES, "runs": found}, indent=1
-    )
-    (FOLDER / "study.json").write_text(text + "\n", encoding="utf-8")
-    print(f"{len(found)} of {len(jobs)} runs")
+        train(jobs[part::parts])
+    files = [file_of(*job) for job in jobs]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.exists()]
+    found = {"images": IMAGES, "width": WIDTH, "samples": SAMPLES, "runs": runs}
+    store(FOLDER / "study.json", found, __file__, "instruments/instrument", indent=1)
+    print(f"{len(runs)} of {len(jobs)} runs")
+
+
+def train(jobs):
+    """Makes the files of the jobs that have none."""
+    images = rooms.dataset(DATA).images
+    real = to_batch(rooms.dataset(SAMPLES, seed=measure.HELD_OUT).images)
+    instrument = measure.load()
+    beside = instrument, instrument.features(real), corner(real)
+    for name, seed in jobs:
+        path = file_of(name, seed)
+        if not path.exists():
+            run = rounded(run_of(name, seed, images, beside))
+            RUNS.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(run) + "\n", encoding="utf-8")
 
 
 def file_of(name, seed):
@@ -75,45 +77,23 @@ def file_of(name, seed):
     return RUNS / f"{slug}-{seed}.json"
 
 
-def run_of(name, seed, images, judge):
+def run_of(name, seed, images, beside):
     """One training, its settings, and what is read on samples of its last weights and of their average."""
-    changes = RECIPES[name]
+    changes, (instrument, real, real_corner) = RECIPES[name], beside
     config = training.TrainConfig(
-        width=WIDTH,
-        steps=IMAGES // changes["batch"],
-        seed=seed,
-        ema=0.999,
-        precision="bf16",
-        threads=1,
-        **changes,
-    )
+        width=WIDTH, steps=IMAGES // changes["batch"], seed=seed, ema=0.999, precision="bf16", threads=1, **changes
+    )  # fmt: skip
     run = training.train(config, images)
     result = {"name": name, "seed": seed, "changes": changes, "seconds": run.log[-1]["seconds"]}
     for which, generator in (("live", run.generator), ("average", run.ema)):
-        recalibrate(generator, config.prior, seed=seed)
-        z = draw_z(SAMPLES, config.z_dim, config.prior, stream(seed, "judged"))
-        with torch.no_grad():
-            result[which] = judge(torch.cat([generator(part) for part in z.split(200)]))
-    return result
-
-
-class Reference:
-    """What the instrument and the spectrum say of samples, beside drawn rooms that no training has seen."""
-
-    def __init__(self):
-        self.instrument = measure.load()
-        real = to_batch(rooms.dataset(SAMPLES, seed=measure.HELD_OUT).images)
-        self.features, self.corner = self.instrument.read(real).features, corner(real)
-
-    def __call__(self, images):
-        reading = self.instrument.read(images)
-        return {
-            "distance": measure.frechet(reading.features, self.features),
-            "rates": {
-                name: there.float().mean().item() for name, there in reading.presence.items()
-            },
-            "corner": corner(images) / self.corner,
+        samples = measure.sample(recalibrate(generator, config.prior, seed=seed), SAMPLES, config.prior, seed)  # fmt: skip
+        reading = instrument.read(samples)
+        result[which] = {
+            "distance": measure.frechet(reading.features, real),
+            "rates": {what: rate.value for what, rate in measure.rates(reading.presence).items()},
+            "corner": corner(samples) / real_corner,
         }
+    return result
 
 
 def corner(images):

@@ -18,6 +18,7 @@ from dcgan_book.forgetting import effects
 from dcgan_book.hooks import activations_of
 from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.models import Generator
+from dcgan_book.training.__main__ import main as train
 from dcgan_book.worlds import rooms
 
 HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ def trained(steps):
             trained(earlier[-1])
             shutil.copytree(RUNS / str(earlier[-1]), folder)
         words = [*RECIPE, f"--steps={steps}", f"--out={folder}"]
-        training.main([*words, "--resume"] if earlier else words)
+        train([*words, "--resume"] if earlier else words)
     return training.read_checkpoint(folder)
 
 

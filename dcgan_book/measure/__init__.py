@@ -11,7 +11,15 @@ from dcgan_book.measure.distances import (
     memorisation,
     nearest,
 )
-from dcgan_book.measure.intervals import Estimate, bootstrap, correlation, paired, rates, wilson
+from dcgan_book.measure.intervals import (
+    Estimate,
+    bootstrap,
+    correlation,
+    paired,
+    rates,
+    wilson,
+    with_interval,
+)
 from dcgan_book.measure.reading import (
     BATCH,
     DARK,
@@ -72,5 +80,6 @@ __all__ = [
     "scores",
     "scores_of",
     "wilson",
+    "with_interval",
     "world_co_occurrence",
 ]

@@ -19,6 +19,18 @@ class Estimate(NamedTuple):
     high: float
 
 
+def with_interval(estimate: Estimate | dict | Sequence[float], form: str = ".0%") -> str:
+    """A number and its interval as text; `estimate` may also be one of a card or of a results file.
+
+    >>> with_interval(Estimate(0.5, 0.25, 0.75)), with_interval({"value": 2, "low": 1, "high": 3}, ".1f")
+    ('50% [25%, 75%]', '2.0 [1.0, 3.0]')
+    """
+    if isinstance(estimate, dict):
+        estimate = [estimate[part] for part in Estimate._fields]
+    value, low, high = estimate[:3]
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
 def wilson(k: float, n: float, level: float = 0.95) -> Estimate:
     """The share k of n with Wilson's interval, which is right near 0 and 1 too (Wilson 1927). Returns an Estimate.
 

@@ -15,11 +15,7 @@ from dcgan_book.teaching.verdicts import ANSWER, BOUND, VERDICTS, Bound, Claim, 
 
 SIGNS = dict(zip((*VERDICTS, BOUND, ANSWER), "●◐○–≤?", strict=True))
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
-FULL, HOLLOW, SQUARE = (
-    "full",
-    "hollow",
-    "square",
-)  # dots of what was measured, its control, its floor
+FULL, HOLLOW, SQUARE = "full", "hollow", "square"  # what was measured, its control, its floor
 NEAR = 22  # percent of an axis within which the label of a level takes the place of its end's
 
 
@@ -55,7 +51,7 @@ def overview(
     """All claims as one picture as HTML, to be shown with `STYLE`: verdict, and value beside control on one axis.
 
     Arguments: `claims`, of the registry, under the headings below which they stand; `measured`, by id; `link`, where a
-    claim leads, with {chapter} and {id} in it. Of several readings that stands which is least clear of its control.
+    claim leads, with {id} in it. Of several readings that stands which is least clear of its control.
     """
     listed = [claim for of in claims.values() for claim in of]
     words = {claim.id: verdict(claim, measured.get(claim.id)).word for claim in listed}
@@ -81,7 +77,7 @@ def source(claim: Claim) -> str:
 
 def _overview_row(claim, values, word, link):
     """A claim's line: what is claimed, value and control on a track, verdict and both numbers."""
-    href = html.escape(link.format(chapter=claim.chapter, id=claim.id))
+    href = html.escape(link.format(id=claim.id))
     track = numbers = ""
     if values and (claim.rule or claim.bound):
         _, level, unit = _rows(claim, values)

@@ -38,8 +38,8 @@ class Ledger:
     def verdict(self, name: str, *measured: Measured | Bound) -> Verdict:
         """The verdict that the rule of the claim `name` gives on what was measured, which is kept.
 
-        measured: one `Measured` for each reading of the rule, one `Bound`, or nothing where the registry says that the
-        claim is a question or cannot be tested. Raises LedgerError for a claim of no or another chapter, ClaimError for
+        measured: one `Measured` for each reading of the rule, one `Bound`, or nothing: for a question, for a claim that
+        cannot be tested, and while its experiment has not been run. Raises LedgerError for a claim of no or another chapter, ClaimError for
         values that do not fit the rule.
         """
         claim = self.claims.get(name)
@@ -68,9 +68,9 @@ class Ledger:
         now = {name: _entry(values, word) for name, (values, word) in self.found.items()}
         if os.environ.get("DCGAN_BOOK_ACCEPT") or (own and not path.exists()):
             weights = () if own else self.weights
-            text = experiments.stamped({"claims": now}, f"{self.chapter}.ipynb", *weights)
+            stamped = experiments.stamped({"claims": now}, f"{self.chapter}.ipynb", *weights)
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(text, indent=1, ensure_ascii=False) + "\n"
+            text = json.dumps(stamped, indent=1, ensure_ascii=False) + "\n"
             path.write_text(text, encoding="utf-8", newline="\n")
             return
         if not path.exists():

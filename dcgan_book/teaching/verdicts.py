@@ -139,8 +139,8 @@ def verdict(claim: Claim, measured: Sequence[Measured] | Bound | None = None) ->
     Arguments: `claim`, of the `registry`; `measured`, one `Measured` for each reading of the rule, a `Bound` for a claim
     of absence, None where nothing was measured: then it is not tested, and the reason says so.
 
-    *Holds*: under every reading the value's interval is clear of the control's and reaches the level as a whole.
-    *Holds in part*: under some reading it is clear. *Does not hold here*: under none. Raises ClaimError where readings
+    *Holds*: under every reading the value's interval is clear of the control's and reaches the level as a whole, over as
+    many trainings as the rule asks for. *Holds in part*: under some reading it is clear. *Does not hold here*: under none. Raises ClaimError where readings
     are missing, twice or others, or a floor is asked for and not there.
     """
     if claim.untested is not None:
@@ -175,9 +175,11 @@ def verdict(claim: Claim, measured: Sequence[Measured] | Bound | None = None) ->
     among = f" under {_listed(clear)}, not under {_listed([r for r in rule.readings if r not in clear])}"
     if not clear:
         return Verdict(NOT_HERE, f"not {rule.clear} its control under any reading{few}")
+    if few and len(full) == len(measured):
+        return Verdict(IN_PART, f"{rule.clear} its control{_every(rule)}{few}")
     if len(full) == len(measured):
         reached = " and reaches the level" if rule.level else ""
-        return Verdict(HOLDS, f"{rule.clear} its control{reached}{_every(rule)}{few}")
+        return Verdict(HOLDS, f"{rule.clear} its control{reached}{_every(rule)}")
     if len(clear) < len(measured):
         return Verdict(IN_PART, f"{rule.clear} its control{among}{few}")
     short = [reading for reading in rule.readings if reading not in full]
