@@ -94,6 +94,8 @@ FLAGS = {
         "--seed": ("starts every random stream", {"metavar": "N"}),
         "--resume": ("go on from the checkpoint in --out", {"action": "store_true"}),
         "--checkpoint-every": ("steps between checkpoints", {"metavar": "N"}),
+        "--watch-every": ("steps between two looks of the collapse alarm; 0 for none", {"metavar": "N"}),
+        "--keep-best": ("keep the run up to its smallest distance in OUT/best", {"action": "store_true"}),
         "--sheet-every": ("steps between sample sheets, after denser ones at the start", {"metavar": "N"}),
     },
     "the paper's recipe": {
