@@ -23,8 +23,12 @@ SIDE = 8  # pixels a side
 SAMPLES = 1024  # at most, and at most so many for each image of a batch: the share of a run's time stays under 2 %
 SAMPLES_PER_IMAGE = 32
 DATA = 2048  # images at most that the data are measured by
-NARROW = 0.5  # share of the data's spread below which samples have collapsed, once they were above
+NARROW = (
+    0.5  # share of the data's spread below which samples have collapsed, once they were above ...
+)
+PATIENCE = 8  # ... or after so many looks
 WORSE = 3.0  # times the best distance, from which on they have, too
+TWICE = 2  # looks in a row that must say so: a single one may be a bad moment
 GOOD = 1.5  # times the best distance, up to which they have not
 
 
@@ -77,8 +81,8 @@ class Alarm:
         count = min(SAMPLES, SAMPLES_PER_IMAGE * config.batch)
         self.z = draw_z(count, config.z_dim, config.prior, stream(config.seed, "alarm"))
         self.best: tuple[float, int] | None = None
-        self.good = 0
-        self.wide = self.raised = False
+        self.good = self.looks = self.bad = 0
+        self.wide = False
         for record in log:
             if "distance" in record:
                 self.judge(record["step"], record["spread"], record["distance"])
@@ -103,13 +107,14 @@ class Alarm:
         """What is wrong with samples of such a spread and distance, the first time that it is, or None."""
         if self.best is None or distance < self.best[0]:
             self.best = distance, step
-        narrow, worse = self.wide and spread < NARROW, distance > WORSE * self.best[0]
-        if not narrow and distance <= GOOD * self.best[0]:
-            self.good, self.raised = step, False
+        self.looks += 1
+        narrow = spread < NARROW and (self.wide or self.looks > PATIENCE)
         self.wide = self.wide or spread >= NARROW
-        if self.raised or not (narrow or worse):
+        self.bad = self.bad + 1 if narrow or distance > WORSE * self.best[0] else 0
+        if not narrow and distance <= GOOD * self.best[0]:
+            self.good = step
+        if self.bad != TWICE:
             return None
-        self.raised = True
         return (
             f"step {step}: samples have collapsed (spread {spread:.2f} of the data's, distance {distance:.2f}; "
             f"the best was {self.best[0]:.2f} at step {self.best[1]})"
