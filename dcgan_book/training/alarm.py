@@ -21,7 +21,7 @@ from dcgan_book.training.recipe import TrainConfig, TrainingError
 
 SIDE = 8  # pixels a side
 SAMPLES = 1024  # at most, and at most so many for each image of a batch: the share of a run's time stays under 2 %
-SAMPLES_PER_IMAGE = 32
+SAMPLES_PER_IMAGE = 16
 DATA = 2048  # images at most that the data are measured by
 NARROW = (
     0.5  # share of the data's spread below which samples have collapsed, once they were above ...

@@ -20,8 +20,8 @@ from tiny import TINY, flags, learned, pair, refusal, same, train, weights
 
 from dcgan_book import pretrained, training
 from dcgan_book.models import Generator
-from dcgan_book.training import data, duplicates, loop
 from dcgan_book.training import __main__ as command
+from dcgan_book.training import data, duplicates, loop
 from dcgan_book.training.__main__ import main
 from dcgan_book.training.recipe import TrainingError
 
