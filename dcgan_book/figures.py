@@ -164,21 +164,6 @@ def training_view(log, samples):
     return fig
 
 
-def film(frames, steps):
-    """Samples of the same z's over the steps: frames uint8 (times, z's, h, w, 3), one row a time."""
-    times, columns, height, width, _ = frames.shape
-    picture = frames.swapaxes(1, 2).reshape(times * height, columns * width, 3)
-    fig, ax = plt.subplots(figsize=(0.62 * columns + 0.8, 0.62 * times))
-    ax.imshow(picture)
-    ax.set_yticks([height * (i + 0.5) for i in range(times)], [f"{step:,}" for step in steps])
-    ax.set_xticks([])
-    ax.set_ylabel("step")
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    return fig
-
-
 def runs(runs):
     """Several short runs under each other: name to (log, samples (n, 3, h, w) in [-1, 1])."""
     fig, axes = plt.subplots(
@@ -213,44 +198,6 @@ def dots(ax, table):
         )
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)  # the first on top
-
-
-def verdicts(counts, names):
-    """How often each verdict was given: `counts`, section to {verdict: times}; `names`, the verdicts in their order."""
-    fig = unmanaged(7, 0.34 * len(counts) + 0.8)
-    with style():
-        ax = fig.subplots()
-        looks = zip(
-            names,
-            ("#0b4a73", "#7fb2d6", "white", "0.85"),
-            ("", "", "", "///"),
-            ("w", "k", "k", "k"),
-            strict=True,
-        )
-        left = np.zeros(len(counts))
-        for name, colour, hatch, ink in looks:
-            values = np.array([of.get(name, 0) for of in counts.values()])
-            bars = ax.barh(
-                list(counts),
-                values,
-                left=left,
-                color=colour,
-                hatch=hatch,
-                edgecolor="0.3",
-                label=name,
-            )
-            ax.bar_label(
-                bars, [str(v) if v else "" for v in values], label_type="center", color=ink
-            )
-            left += values
-        ax.invert_yaxis()
-        ax.grid(False)
-        ax.set_xlim(0, 1.01 * left.max())  # or the longest bar loses its right edge
-        ax.spines[:].set_visible(False)
-        ax.tick_params(length=0)
-        ax.set_xticks([])
-        fig.legend(loc="outside upper center", ncols=len(names), handlelength=1.2)
-    return fig
 
 
 def _losses(ax, log):

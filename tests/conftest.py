@@ -8,13 +8,19 @@ from playwright.sync_api import Error, sync_playwright
 # Files go to the processes in this order, those of many seconds first, so that no process is left with one at the
 # end. The built pages come before all: they are looked at as they are only while no source has changed since.
 FIRST = (
-    "test_book.py", "test_own_weights.py", "test_classkit.py", "05-arithmetic.ipynb", "04-forgetting.ipynb",
+    "test_book.py", "test_notebooks_in_jupyter.py", "test_own_weights.py", "test_classkit.py", "05-arithmetic.ipynb", "04-forgetting.ipynb",
     "03-features.ipynb", "02-walking.ipynb", "01-training.ipynb", "test_measure.py", "test_panels.py",
     "test_panels_in_jupyter.py", "test_command.py", "test_processes.py", "test_annotate.py",
 )  # fmt: skip
 # What a quick look leaves out: notebooks, these files, tests with one of these fixtures, and those of over a second.
-SLOW_FILES = {"test_book.py", "test_own_weights.py", "test_panels_in_jupyter.py", "test_memory.py"}
-SLOW_FIXTURES = {"browser", "two", "held_out", "portraits"}
+SLOW_FILES = {
+    "test_book.py",
+    "test_own_weights.py",
+    "test_panels_in_jupyter.py",
+    "test_notebooks_in_jupyter.py",
+    "test_memory.py",
+}
+SLOW_FIXTURES = {"browser", "dressed", "held_out", "portraits", "two"}
 SLOW = {
     "test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book",
     "test_a_collapse_names_the_step_the_last_good_sheet_and_the_best",
@@ -29,13 +35,10 @@ SLOW = {
     "test_a_step_is_that_of_the_plain_loop",
     "test_a_stopped_run_goes_on_to_the_same_bits",
     "test_a_stopped_training_goes_on_to_the_same_weights",
-    "test_a_student_runs_a_chapter_up_to_the_first_empty_answer",
-    "test_a_student_with_a_right_answer_passes_and_a_wrong_one_does_not",
     "test_batches_of_millions_of_images_take_little_memory",
     "test_both_are_in_eval_mode_and_only_an_input_takes_gradients",
     "test_boxes_are_refitted_and_drawn_anew_after_every_change",
     "test_copies_are_left_out_and_originals_stay",
-    "test_copies_run_what_the_chapter_runs",
     "test_damaged_faces_say_what_is_still_there",
     "test_damaged_rooms_say_what_is_still_there",
     "test_each_network_learns_from_its_own_loss_alone",
@@ -56,7 +59,6 @@ SLOW = {
     "test_the_alarm_changes_no_bit_and_a_resumed_run_has_its_numbers",
     "test_the_benchmark_prints_both_rates_their_ratio_and_where_the_time_goes",
     "test_the_best_is_kept_exported_and_gone_on_with",
-    "test_the_book_of_solutions_is_open_and_runs",
     "test_the_build_writes_what_the_pages_ask_for",
     "test_the_command_accepts_what_a_chapter_finds",
     "test_the_command_ends_with_1_and_one_line",
@@ -66,6 +68,7 @@ SLOW = {
     "test_the_networks_are_those_trained_within_the_error_of_fp16",
     "test_the_probe_chooses_and_says",
     "test_the_same_images_are_gone_on_with_wherever_they_are",
+    "test_the_traps_of_the_step_are_as_the_chapter_says",
     "test_tiles_of_units_are_light",
     "test_turning_moves_near_parts_more_than_far_ones_and_steadily",
     "test_twenty_kills_at_random_moments_change_no_bit",
