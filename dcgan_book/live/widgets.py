@@ -128,7 +128,8 @@ class LiveTraining:
         self.log.append(progress.record)
         if "distance" in progress.record:
             self.watched = training.WATCHED.format(**progress.record)
-            self.watched += f"; warning: {progress.record['alarm']}" * ("alarm" in progress.record)
+            if "alarm" in progress.record:
+                self.watched += f"; warning: {progress.record['alarm']}"
         self.bar.value = progress.step
         if last or progress.step % self.every == 0 or progress.step == 1:
             self.status.value = (
