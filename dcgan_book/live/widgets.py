@@ -61,6 +61,7 @@ class LiveTraining:
         )
         self.trained = self.error = None
         self.log = []
+        self.watched = ""  # what the collapse alarm said last
         self.bar = ipywidgets.IntProgress(max=config.steps, description="steps")
         self.status = ipywidgets.Label("starting")
         self.stop_button = ipywidgets.Button(
@@ -125,12 +126,17 @@ class LiveTraining:
         out_of_time = time.monotonic() - self._began > self.seconds
         last = self._stopping.is_set() or out_of_time or progress.step == self.config.steps
         self.log.append(progress.record)
+        if "distance" in progress.record:
+            self.watched = training.WATCHED.format(**progress.record)
+            if "alarm" in progress.record:
+                self.watched += f"; warning: {progress.record['alarm']}"
         self.bar.value = progress.step
         if last or progress.step % self.every == 0 or progress.step == 1:
             self.status.value = (
                 "D {d_loss:.2f}, G {g_loss:.2f}, {images_per_s:.0f} images/s".format(
                     **progress.record
                 )
+                + self.watched
             )
             self.picture.value = figures.png(
                 figures.training_view(self.log, progress.sample()[:16])

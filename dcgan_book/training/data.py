@@ -5,15 +5,21 @@ until its shorter side fits, cut to the square in its middle, and kept as bytes 
 happens once, training then reads a memory-mapped array, and memory stays small for a set of any size.
 """
 
+import codecs
+import contextlib
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,22 +27,39 @@ from pathlib import Path
 import lmdb
 import numpy as np
 from filelock import FileLock
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from dcgan_book.cache import atomic_write, cache_dir
+from dcgan_book.cache import (
+    NOTE,
+    Damaged,
+    atomic_write,
+    cache_dir,
+    checksum,
+    expanded,
+    read_seal,
+    seal,
+)
+from dcgan_book.training import tree
 from dcgan_book.worlds import faces, rooms
 from dcgan_book.worlds.canvas import SIZE
 
 VERSION = 1  # part of the cache's name: raise it whenever the same file would give other bytes
+READING = 2  # the same for files alone, as LSUN's millions take hours
 WORLDS = {"rooms": rooms, "faces": faces}
 NAMED = (*WORLDS, "lsun", "celeba")  # sets of images with a name; others are the user's own
 DRAWN = 60_000  # images that plain "rooms" or "faces" stands for
 MOST_UNREADABLE = 0.05  # share of images that may be skipped
 BLOCK = 1024  # images decoded between two notes of how far we are; bounds the memory
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+# Of what Pillow opens: the first runs Ghostscript, the others it knows by name only
+UNREAD = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+DEPTHS = (8, 10, 12, 14, 16, 32)  # bits that a pixel of one number may hold
+LOOKED_AT = 64  # pictures that tell how many bits those of a folder hold
+PNG = b"\x89PNG\r\n\x1a\n"
+PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # the chunks of a PNG that make the picture
+FINGERPRINT = 2**24  # bytes of a set of images that are compared
+LSUN = threading.Lock()  # a process opens an LMDB once
 SLACK = 2**18  # bytes at the end of an LMDB that may rightly never have been written
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 ALLOWED = (
     "give rooms[:N], faces[:N], a folder of images, lsun:PATH[:category], celeba:PATH or a FILE.npy"
 )
@@ -51,22 +74,29 @@ class Dataset:
     """Images to train on.
 
     images: uint8 (n, size, size, 3), a read-only memory map unless the set is a small drawn one.
-    name: a short name of the set. skipped: names of the images that could not be read.
+    name: a short name of the set. skipped: names of the images that could not be read. left_out: name to reason of
+    these and of all else that a folder holds and that is no picture to train on.
     """
 
     images: np.ndarray
     name: str
     skipped: list[str]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What is to be decoded: `read(start)` yields (name, path or open file) from image `start` on."""
+    """What is to be decoded: `read(start)` yields (name, path or open file) from image `start` on.
+
+    left_out: what the folder holds besides, name to reason. depth(): the bits of pixels of one number, 8 if unknown.
+    """
 
     name: str
     count: int
     fingerprint: str
-    read: Callable[[int], Iterator[tuple[str, str | io.BytesIO]]]
+    read: Callable[[int], Generator[tuple[str, str | io.BytesIO]]]
+    left_out: dict[str, str] = field(default_factory=dict)
+    depth: Callable[[], int] = lambda: 8
 
 
 def load(
@@ -75,12 +105,13 @@ def load(
     """Load the images that `spec` names, decoding them into the user's cache if they are not there yet.
 
     spec: "rooms" or "faces" (60,000 drawn ones, seeds 0 and up), "rooms:N" or "faces:N"; a folder, with its
-    subfolders, of JPEG, PNG, WebP, BMP or GIF in any mode; "lsun:PATH" or "lsun:PATH:category" (the LMDB as
-    distributed, bedroom's training images by default; PATH is the folder with `bedroom_train_lmdb`, or that
-    itself); "celeba:PATH" (laid out as by torchvision; the training split of the aligned images, of whose 178x218
-    pixels the square in the middle is kept); "FILE.npy" (uint8 (n, size, size, 3), as `duplicates` writes it). A
-    folder named rooms is "./rooms".
-    size: pixels a side. limit: only the first so many images. progress: print what is decoded, show a bar.
+    subfolders, of whatever Pillow reads in any mode (see `tree` for what counts as a picture); "lsun:PATH" or
+    "lsun:PATH:category" (the LMDB as distributed, bedroom's training images by default; PATH is the folder with
+    `bedroom_train_lmdb`, or that itself); "celeba:PATH" (laid out as by torchvision or Kaggle; the training split of
+    the aligned images, of whose 178x218 pixels the square in the middle is kept); "FILE.npy" (uint8 (n, size, size, 3),
+    as `duplicates` writes it, or grey, (n, size, size) or (n, size, size, 1), which counts three times). A folder
+    named rooms is "./rooms", and `~` is the home folder.
+    size: pixels a side. limit: only the first so many images. progress: print what is decoded and left out.
     Returns a `Dataset`, in the order of the names, of LSUN's keys or of CelebA's list.
     Raises DataError, with one line, for a spec that cannot be followed, for more than 5 % unreadable images,
     and where a disk cannot be read or written.
@@ -95,16 +126,20 @@ def load(
         if kind in WORLDS:
             return _drawn(spec, kind, size, limit, progress)
         if kind == "lsun":
-            source = _lsun(rest, limit)
-        elif kind == "celeba":
-            source = _celeba(Path(rest).expanduser(), limit)
-        elif spec.endswith(".npy") and not Path(spec).is_dir():
-            return _array(Path(spec).expanduser(), size, limit)
+            with LSUN:
+                return _cached(_lsun(rest, limit), size, progress)
+        if kind == "celeba":
+            source = _celeba(expanded(rest), limit)
+        elif spec.endswith(".npy") and not expanded(spec).is_dir():
+            return _array(expanded(spec), size, limit)
         else:
             source = _folder(spec, limit)
         return _cached(source, size, progress)
     except lmdb.Error as error:
-        raise DataError(f"data {spec!r} cannot be read ({error}): download it again") from error
+        remedy = "download it again"
+        if "already open" in str(error):
+            remedy = "close what holds it (a dataset of torchvision, an lmdb.open), or restart"
+        raise DataError(f"data {spec!r} cannot be read ({error}): {remedy}") from None
     except OSError as error:
         raise DataError(
             f"data {spec!r}: {error}; the variable DCGAN_BOOK_CACHE moves the cache"
@@ -134,6 +169,9 @@ def _array(path, size, limit):
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
         found = f"{images.dtype} {images.shape}"
+        if images.shape[1:] in ((size, size), (size, size, 1)):  # grey is three equal channels
+            grey = images.reshape(-1, size, size, 1)
+            images = np.broadcast_to(grey, (*grey.shape[:3], 3), subok=True)
         fits = images.dtype == np.uint8 and images.shape[1:] == (size, size, 3) and len(images)
     except (ValueError, EOFError) as error:  # cut short, or no array
         fits, found = False, " ".join(str(error).split())
@@ -143,27 +181,28 @@ def _array(path, size, limit):
 
 
 def _folder(spec, limit):
-    root = Path(spec).expanduser()
+    root = expanded(spec)
     if not root.is_dir():
         raise DataError(
             f"data {spec!r} is neither a known name nor a folder that exists; {ALLOWED}"
         )
-    names = []
-    for folder, inner, files in os.walk(root, onerror=_stop, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        here = "" if folder == str(root) else os.path.relpath(folder, root)
-        # a leading dot: macOS puts "._x.jpg", which is no picture, beside x.jpg
-        pictures = (
-            name for name in files if name.lower().endswith(ENDINGS) and not name.startswith(".")
-        )
-        names += (os.path.join(here, name) for name in pictures)
+    if tree.is_run(os.listdir(root)):
+        raise DataError(f"folder {spec!r} is a training run: give the folder of its images")
+    names, left_out = tree.pictures(root, _formats()[1])
     if not names:
-        raise DataError(f"folder {spec!r} holds no images ({' '.join(ENDINGS)}); {ALLOWED}")
-    return _files(root.resolve().name or "images", root, sorted(names)[:limit])
+        instead = f": left out {tree.counted(left_out)}" if left_out else ""
+        raise DataError(
+            f"folder {spec!r} holds no images that Pillow reads (.jpg, .png, ...){instead}; {ALLOWED}"
+        )
+    return _files(root.resolve().name or "images", root, names[:limit], left_out)
 
 
-def _stop(error):
-    raise error
+def _formats():
+    """What Pillow reads here, plug-ins that the reader has registered among it: its formats, and endings of files."""
+    Image.init()
+    formats = [kind for kind in Image.OPEN if kind not in UNREAD]
+    known = {*formats, "MPO"}  # which is opened as JPEG
+    return formats, {end for end, kind in Image.registered_extensions().items() if kind in known}
 
 
 def _celeba(path, limit):
@@ -174,20 +213,33 @@ def _celeba(path, limit):
         )
     # torchvision's class wants five lists with their checksums, of which images need one
     partition = root / "list_eval_partition.txt"
+    if not partition.is_file() and partition.with_suffix(".csv").is_file():  # as Kaggle has it
+        partition = partition.with_suffix(".csv")
     if not partition.is_file():
         raise DataError(
             f"no {partition}, which names the training images: put it there, or give the folder "
             f"{root / 'img_align_celeba'} itself to use all images"
         )
-    lines = map(str.split, partition.read_text(encoding="utf-8").splitlines())
+    lines = [line.replace(",", " ").split() for line in _text(partition.read_bytes()).splitlines()]
     names = [line[0] for line in lines if line[1:] == ["0"]]  # 0 training, 1 validation, 2 test
     if not names:
         raise DataError(f"{partition} names no training image: lines like '000001.jpg 0' do")
-    return _files("celeba", root / "img_align_celeba", names[:limit])
+    folder = root / "img_align_celeba"
+    inner = folder / "img_align_celeba"  # as Kaggle's archive unpacks
+    return _files("celeba", inner if inner.is_dir() else folder, names[:limit])
 
 
-def _files(name, root, names):
-    digest = hashlib.sha256(repr(str(root.resolve())).encode())
+def _text(content):
+    """A list's text, saved by whatever editor: UTF-16, which Windows likes, or UTF-8."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    if b"\0" in content[:2]:
+        return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be", "replace")
+    return content.decode("utf-8-sig", errors="replace")
+
+
+def _files(name, root, names, left_out=None):
+    digest = hashlib.sha256(repr((str(root.resolve()), READING)).encode())
     for file in names:
         try:
             stat = os.stat(os.path.join(root, file))
@@ -198,7 +250,11 @@ def _files(name, root, names):
     def read(start):
         return ((file, os.path.join(root, file)) for file in islice(names, start, None))
 
-    return _Source(name, len(names), digest.hexdigest(), read)
+    def depth():
+        some = names[:: -(-len(names) // LOOKED_AT)]
+        return max(_depth_of(os.path.join(root, file)) for file in some)
+
+    return _Source(name, len(names), digest.hexdigest(), read, left_out or {}, depth)
 
 
 def _lsun(rest, limit):
@@ -210,7 +266,7 @@ def _lsun(rest, limit):
         raise DataError(
             f"data 'lsun:{rest}': write lsun:PATH or lsun:PATH:category, like lsun:data:kitchen"
         )
-    path, category = Path(match[1]).expanduser(), match[2] or "bedroom"
+    path, category = expanded(match[1]), match[2] or "bedroom"
     wanted = (
         category
         if category.endswith(("_train", "_val")) or category == "test"
@@ -251,15 +307,18 @@ def _lsun(rest, limit):
 # --------------------------------------------------------------------------------------------- decoding
 
 
-def _decode(item, size):
-    """RGB bytes of one (name, path or open file), size x size x 3; None if it cannot be read."""
+def _decode(item, size, depth=8):
+    """RGB bytes of one (name, path or open file), size x size x 3; a text, the reason, if it cannot be read.
+
+    depth: bits that the pixels of one number hold in other pictures of the set.
+    """
     try:
-        with Image.open(item[1], formats=FORMATS) as image:
-            # a JPEG is decoded no larger than resampling needs
-            image.draft(None, (2 * size, 2 * size))
-            ImageOps.exif_transpose(image, in_place=True)
-            if image.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        with _opened(item[1], size) as image:
+            # orientation is applied where it can be read; a broken block of metadata is no broken picture
+            with contextlib.suppress(Exception):
+                ImageOps.exif_transpose(image, in_place=True)
+            if image.mode.startswith(("I", "F")):  # over 8 bits a pixel, which convert() would clip
+                image = Image.fromarray(_eight_bits(np.asarray(image), depth))
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -268,8 +327,76 @@ def _decode(item, size):
                 image.convert("RGB"), (size, size), Image.Resampling.LANCZOS
             ).tobytes()
     # Pillow raises a dozen kinds for a broken file, and one file must not stop a million
+    except Exception as error:
+        return _reason(item[1], error)
+
+
+def _opened(file, size):
+    """The loaded image of a path or open file; a PNG whose metadata are broken is read without them."""
+    formats, _ = _formats()
+    try:
+        image = Image.open(file, formats=formats)
+        image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded no larger than resampling needs
+        narrowed = image.mode == "RGB" and ";16" in repr(image.tile)
+        image.load()
     except Exception:
-        return None
+        content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
+        if not content.startswith(PNG):
+            raise
+        image = Image.open(io.BytesIO(_bare_png(content)), formats=["PNG"])
+        narrowed = image.mode == "RGB" and ";16" in repr(image.tile)
+        image.load()
+    if narrowed and max(high for _, high in image.getextrema()) < 16:
+        raise NotImplementedError("colours of 12 bits in 16, of which Pillow keeps the upper 8")
+    return image
+
+
+def _bare_png(content):
+    """A PNG with the chunks alone that make the picture."""
+    kept, at = [PNG], len(PNG)
+    while at + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        if kind in PIXELS:
+            kept.append(content[at : at + length + 12])
+        at += length + 12
+    return b"".join(kept)
+
+
+def _depth_of(file):
+    """How many bits the pixels of an image hold if they are one number of more than 8 bits; else 8."""
+    with contextlib.suppress(Exception), Image.open(file, formats=_formats()[0]) as image:
+        if image.mode.startswith("I"):
+            return _bits(np.asarray(image))
+    return 8
+
+
+def _bits(values):
+    return next(bits for bits in DEPTHS if values.max() < 2**bits)
+
+
+def _eight_bits(values, depth):
+    """Numbers of 8 to 32 bits, or from 0 to 1, as uint8. Twelve bits in sixteen, as scanners save, would be black."""
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise ValueError("pixels that are no numbers")
+        values = values * 255 if values.max() <= 1 else values
+    values = values.clip(0).astype(np.int64)
+    return (values >> (max(depth, _bits(values)) - 8)).astype(np.uint8)
+
+
+def _reason(file, error):
+    size = file.getbuffer().nbytes if isinstance(file, io.BytesIO) else None
+    if size is None and os.path.exists(file):
+        size = os.path.getsize(file)
+    if size == 0:
+        return "size: no bytes"
+    if isinstance(error, Image.DecompressionBombError):
+        return "size: more pixels than Pillow opens"
+    if isinstance(error, UnidentifiedImageError):
+        return "format: nothing that Pillow reads here"
+    kind = "format" if isinstance(error, NotImplementedError) else "broken"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{kind}: {' '.join(said.split()) or type(error).__name__}"
 
 
 def _cached(source, size, progress):
@@ -277,20 +404,118 @@ def _cached(source, size, progress):
     safe = re.sub(r"\W+", "_", source.name)[:40]
     folder = cache_dir() / f"{safe}-{size}-v{VERSION}-{source.fingerprint[:16]}"
     folder.mkdir(exist_ok=True)
-    images, skipped = folder / "images.npy", folder / "skipped.txt"
+    images, listed = folder / "images.npy", folder / "skipped.txt"
     with FileLock(folder / "lock"):
-        if not images.exists():
-            _decode_all(source, size, images, skipped, progress)
-    text = skipped.read_text(encoding="utf-8", errors="surrogateescape")
-    return Dataset(np.load(images, mmap_mode="r"), source.name, text.split("\n")[:-1])
+        skipped = _kept(images, listed, source.count)
+        if skipped is None:
+            skipped = _decode_all(source, size, images, listed, progress)
+        left_out = skipped | source.left_out
+        _list(listed, left_out)
+    if left_out and progress:
+        print(
+            f"left out of {source.name}: {tree.counted(left_out)}; each is named with its reason in {listed}"
+        )
+    return Dataset(np.load(images, mmap_mode="r"), source.name, list(skipped), left_out)
 
 
-def _decode_all(source, size, images, skipped, progress):
-    """Decode into a partial file, from where an earlier run stopped, and rename it to `images` at the end."""
+def _kept(images, listed, count):
+    """What was skipped, name to reason, if the images are in the cache as they were put there; else None."""
+    if not images.exists():
+        return None
+    try:
+        skipped = read_seal(images.parent).get("skipped")
+        if skipped is None:  # as older versions left it
+            names = listed.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
+            skipped = {name.partition("\t")[0]: "broken: in an older version" for name in names}
+        found = len(np.load(images, mmap_mode="r"))
+        if found != count - len(skipped):
+            raise Damaged(f"{images} holds {found:,} of {count - len(skipped):,} images")
+        return skipped
+    except (Damaged, OSError, ValueError) as fault:
+        warnings.warn(f"the cache is damaged ({fault}): the images are decoded anew", stacklevel=4)
+        images.unlink()
+        (images.parent / NOTE).unlink(missing_ok=True)
+        return None
+
+
+def _list(path, left_out):
+    """Writes skipped.txt: a line for each, name and reason."""
+    lines = [f"{name}\t{reason}\n" for name, reason in left_out.items()]
+    content = "".join(lines).encode("utf-8", errors="surrogateescape")
+    if not path.exists() or path.read_bytes() != content:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+
+
+def _begun(part, note, head, row):
+    """How far an earlier run came, whose bytes are all there: images done, what was skipped, and their checksum."""
+    if not note.exists():
+        return 0, {}, 0
+    try:
+        begun = json.loads(note.read_text(encoding="utf-8"))
+        done, skipped, crc = begun["done"], dict(begun["skipped"]), begun["crc"]
+        end = head + (done - len(skipped)) * row
+        if part.stat().st_size >= end and checksum(part, head, end) == crc:
+            return done, skipped, crc
+        fault = f"{part} holds other bytes than were written"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fault = f"{note}: {' '.join(str(error).split())}"
+    warnings.warn(f"the cache is damaged ({fault}): the images are decoded anew", stacklevel=5)
+    return 0, {}, 0
+
+
+def _decode_all(source, size, images, listed, progress):
+    """Decode into a partial file, from where an earlier run stopped, and rename it to `images` at the end.
+
+    Returns what was skipped, name to reason.
+    """
     part, note = images.with_suffix(".part"), images.with_suffix(".json")
-    done, bad = json.loads(note.read_text(encoding="utf-8")) if note.exists() else (0, [])
     head, row = len(_header(0, size)), size * size * 3
-    needed = head + source.count * row - (part.stat().st_size if part.exists() else 0)
+    done, skipped, crc = _begun(part, note, head, row)
+    _make_room(source, part, head + source.count * row, progress)
+    decode = partial(_decode, size=size, depth=source.depth())
+    bar = tqdm(
+        total=source.count, initial=done, desc="decoding", unit="image", disable=not progress
+    )
+    # closed even where the traceback of an interrupted cell holds on to it: an LMDB opens once in a process
+    items = contextlib.closing(source.read(done))
+    mode = "r+b" if done else "wb"
+    with items as left, open(part, mode) as file, ThreadPoolExecutor(os.cpu_count()) as pool, bar:
+        file.seek(head + (done - len(skipped)) * row)
+        most = MOST_UNREADABLE * source.count
+        while len(skipped) <= most and (block := list(islice(left, BLOCK))):
+            for (name, _), pixels in zip(block, pool.map(decode, block), strict=True):
+                if isinstance(pixels, str):
+                    skipped[name] = pixels
+                else:
+                    file.write(pixels)
+                    crc = zlib.crc32(pixels, crc)
+                bar.update()
+            done += len(block)
+            file.flush()
+            os.fsync(file.fileno())
+            with atomic_write(note) as temporary:
+                text = json.dumps({"done": done, "skipped": skipped, "crc": crc})
+                temporary.write_text(text, encoding="utf-8")
+        file.seek(0)
+        file.write(_header(done - len(skipped), size))
+    if len(skipped) > most:
+        note.unlink()
+        part.unlink()
+        _list(listed, skipped | source.left_out)
+        raise DataError(
+            f"{len(skipped):,} of the first {done:,} images of {source.name} cannot be read ({tree.counted(skipped)}), "
+            f"more than {MOST_UNREADABLE:.0%} of {source.count:,}: mend or remove those named in {listed}"
+        )
+    os.replace(part, images)
+    seal(images.parent, {"skipped": skipped})
+    note.unlink()
+    return skipped
+
+
+def _make_room(source, part, whole, progress):
+    """Says what is about to be written. Raises DataError where it does not fit."""
+    needed = whole - (part.stat().st_size if part.exists() else 0)
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise DataError(
@@ -301,48 +526,18 @@ def _decode_all(source, size, images, skipped, progress):
         print(
             f"decoding {source.count:,} images of {source.name}: {_bytes(needed)} in {part.parent}"
         )
-    items = source.read(done)
-    bar = tqdm(
-        total=source.count, initial=done, desc="decoding", unit="image", disable=not progress
-    )
-    with (
-        open(part, "r+b" if done else "wb") as file,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        bar,
-    ):
-        file.seek(head + (done - len(bad)) * row)
-        while len(bad) <= MOST_UNREADABLE * source.count and (block := list(islice(items, BLOCK))):
-            for (name, _), pixels in zip(
-                block, pool.map(partial(_decode, size=size), block), strict=True
-            ):
-                if pixels is None:
-                    bad.append(name)
-                else:
-                    file.write(pixels)
-                bar.update()
-            done += len(block)
-            file.flush()
-            os.fsync(file.fileno())
-            with atomic_write(note) as temporary:
-                temporary.write_text(json.dumps([done, bad]), encoding="utf-8")
-        file.seek(0)
-        file.write(_header(done - len(bad), size))
-    with atomic_write(skipped) as temporary:
-        names = "".join(f"{name}\n" for name in bad)
-        temporary.write_text(names, encoding="utf-8", errors="surrogateescape", newline="\n")
-    if len(bad) > MOST_UNREADABLE * source.count:
-        note.unlink()
-        part.unlink()
-        raise DataError(
-            f"{len(bad):,} of the first {done:,} images of {source.name} cannot be read, more than "
-            f"{MOST_UNREADABLE:.0%} of {source.count:,}: mend or remove those named in {skipped}"
-        )
-    os.replace(part, images)
-    note.unlink()
-    if bad and progress:
-        print(
-            f"{len(bad):,} images could not be read and were skipped; they are named in {skipped}"
-        )
+
+
+def fingerprint(images: np.ndarray) -> str:
+    """What a set of images is known by wherever it is kept: a digest of all, or of some 16 MB spread over them.
+
+    images: uint8 (n, ...). Returns 16 hexadecimal digits.
+    """
+    every = -(-len(images) * images[0].nbytes // FINGERPRINT)
+    digest = hashlib.sha256(repr(images.shape).encode())
+    for image in images[::every]:
+        digest.update(image.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _header(n, size):

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book.cache import atomic_write
+from dcgan_book.cache import atomic_write, expanded
 from dcgan_book.training import data
 
 SIDE, BITS = 32, 128  # pixels a side and numbers in a code (paper, section 4.1.1)
@@ -155,7 +155,7 @@ def find(
 
 def write(path: str | Path, images: np.ndarray, kept: np.ndarray) -> None:
     """Writes the images of the indices `kept`, uint8 (n, side, side, 3), block by block as a .npy file."""
-    with atomic_write(path) as temporary:
+    with atomic_write(expanded(path)) as temporary:
         written = np.lib.format.open_memmap(
             temporary, "w+", np.uint8, (len(kept), *images.shape[1:])
         )

@@ -10,6 +10,7 @@ import functools
 import math
 import mmap
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from tqdm.auto import tqdm
 from dcgan_book.latents import draw_z, recalibrate, stream, to_batch
 from dcgan_book.models import Discriminator, Generator, initialise
 from dcgan_book.training import data
+from dcgan_book.training.alarm import Alarm
 from dcgan_book.training.machine import (
     any_process,
     average_gradients,
@@ -45,12 +47,13 @@ from dcgan_book.training.recipe import (
     noisy,
     set_rates,
 )
-from dcgan_book.training.runs import SHEET_ROWS, RunFolder
+from dcgan_book.training.runs import SHEET_ROWS, RunFolder, sheets
 
 # most changes in the first steps, so the film is dense there
 EARLY_SHEETS = (0, 25, 50, 100, 200, 400)
 LOG_EVERY = 5  # steps
 BAR = "D {d_loss:.3f} G {g_loss:.3f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f} {images_per_s:.0f} images/s"
+WATCHED = " spread {spread:.2f} distance {distance:.2f}"  # as last measured
 RECALIBRATION = 1024  # z's for the BatchNorm statistics of a sheet
 
 
@@ -108,9 +111,10 @@ def train(
     are read when they are logged or a checkpoint is due, so that a GPU is not waited for at every step: one
     that is no number is found up to four steps later.
     """
-    with threads_of(config.threads):
-        state = _Run(config, images, run, models, resume, progress, step, recalibration)
+    with threads_of(config.threads), torch.inference_mode(False), torch.enable_grad():
+        # what is held, a run's folder among it, is let go of even where a traceback holds on to all else
         with contextlib.ExitStack() as stack:
+            state = _Run(config, images, run, models, resume, progress, step, recalibration, stack)
             bar = stack.enter_context(
                 tqdm(total=config.steps, initial=state.step, unit="step", disable=not state.talks)
             )
@@ -118,8 +122,9 @@ def train(
             stopped = False
             while state.step < config.steps and not stopped:
                 done = state.take_step(next(batches))
+                state.watch(done)
                 if state.logs():
-                    bar.set_postfix_str(BAR.format(**done.record), refresh=False)
+                    bar.set_postfix_str(state.line(done.record), refresh=False)
                 bar.update()
                 stopped = any_process(on_step is not None and bool(on_step(done)), state.world)
                 state.keep(done, stopped)
@@ -131,7 +136,7 @@ def train(
 class _Run:
     """What `train` carries from step to step; made ready for the first, or for the one after a checkpoint."""
 
-    def __init__(self, config, images, run, models, resume, progress, step, recalibration):
+    def __init__(self, config, images, run, models, resume, progress, step, recalibration, stack):
         self.config, self.gan_step, self.recalibration = config, step, recalibration
         self.rank, self.world = join_processes()
         self.talks = progress and self.rank == 0
@@ -145,7 +150,12 @@ class _Run:
         self.generator, self.discriminator = self.parts["generator"], self.parts["discriminator"]
         self.ema = self.parts["ema"]
         self.optimisers = self.parts["optimiser_g"], self.parts["optimiser_d"]
-        self.folder = RunFolder(run, config, len(self.images)) if run is not None else None
+        self.folder = None
+        if run is not None:
+            count, fingerprint = len(self.images), data.fingerprint(self.images)
+            self.folder = RunFolder(run, config, count, fingerprint)
+            if self.rank == 0:
+                stack.enter_context(self.folder.alone())
         self.step, seconds, precision = (
             self.folder.restore(self.parts, self.device) if resume else (0, 0.0, None)
         )
@@ -162,6 +172,9 @@ class _Run:
         fixed = draw_z(SHEET_ROWS**2, config.z_dim, config.prior, stream(config.seed, "fixed z"))
         self.fixed_z = fixed.to(self.device)
         self.log = self.folder.begin(self.step) if self.folder else []
+        watched = config.watch_every and self.rank == 0
+        self.alarm = Alarm(self.images, config, self.log) if watched else None
+        self.watched = next((record for record in self.log[::-1] if "distance" in record), {})
         if self.folder and self.step == 0:
             self.folder.write_sheet(0, self.sample())
         now = time.perf_counter()
@@ -169,11 +182,15 @@ class _Run:
 
     def sample(self):
         """The images of the 64 z's that every sheet shows."""
-        sampler = copy.deepcopy(self.generator if self.ema is None else self.ema)
+        sampler = copy.deepcopy(self._sampled())
         with torch.no_grad():
             return recalibrate(sampler, self.config.prior, self.recalibration, self.config.seed)(
                 self.fixed_z
             )
+
+    def _sampled(self):
+        """The generator that is sampled from: the moving average where there is one."""
+        return self.generator if self.ema is None else self.ema
 
     def batches(self):
         pinned = self.device.type == "cuda"
@@ -231,7 +248,39 @@ class _Run:
 
     def logs(self):
         """Whether the step just done is one for the log."""
-        return self.step % LOG_EVERY == 0 or self.step == self.config.steps
+        return self.step % LOG_EVERY == 0 or self.step == self.config.steps or self._watches()
+
+    def _watches(self):
+        return self.config.watch_every and self.step % self.config.watch_every == 0
+
+    def watch(self, done):
+        """Every `watch_every` steps the alarm's numbers join the step's record, and what it says is printed."""
+        if self.alarm is None or not self._watches():
+            return
+        try:
+            numbers = self.alarm.measure(self._sampled(), self.device, self.precision)
+        except TrainingError as error:
+            kept = f"; {self.folder.last_good()}" if self.folder else ""
+            raise TrainingError(f"{error} at step {self.step}: training stopped{kept}") from None
+        self.watched = dict(zip(("spread", "distance"), numbers, strict=True))
+        done.record.update(self.watched)
+        said = self.alarm.judge(self.step, **self.watched)
+        if said:
+            done.record["alarm"] = said + (self._remedy() if self.folder else "")
+            if self.talks:
+                tqdm.write(f"warning: {done.record['alarm']}", file=sys.stderr)
+
+    def _remedy(self):
+        """What is left of better times."""
+        good = [path for step, path in sheets(self.folder.path).items() if step <= self.alarm.good]
+        best = self.folder.path / "best"
+        return (f"; the last good sheet is {good[-1]}" if good else "") + (
+            f", the best generator is in {best}" if self.config.keep_best else ""
+        )
+
+    def line(self, record):
+        """What the bar says."""
+        return BAR.format(**record) + (WATCHED.format(**self.watched) if self.watched else "")
 
     def keep(self, done, stopped):
         """What stays of a step: its record in the log, now and then a sheet and a checkpoint."""
@@ -246,10 +295,15 @@ class _Run:
         if step in EARLY_SHEETS or step % config.sheet_every == 0 or last:
             self.folder.write_sheet(step, self.sample())
             self.folder.write_curves()
+        if config.keep_best and self.alarm.best == (done.record.get("distance"), step):
+            self.folder.keep_best(self.parts, step, *self._facts(), self.sample())
         if step % config.checkpoint_every == 0 or last or stopped:
             done.record  # noqa: B018  a loss that is no number is found here, before it is saved
-            facts = machine_facts(self.device, self.precision)
-            self.folder.save(self.parts, step, time.perf_counter() - self.began, facts)
+            self.folder.save(self.parts, step, *self._facts())
+
+    def _facts(self):
+        """Seconds trained so far, and what computes."""
+        return time.perf_counter() - self.began, machine_facts(self.device, self.precision)
 
 
 def _fitting(images, config, talks):
@@ -270,6 +324,10 @@ def _start(config, models, device):
     if models is None:
         weights = stream(config.seed, "weights")
         models = [initialise(network, weights) for network in networks_of(config)]
+    if any(weight.is_inference() for model in models for weight in model.parameters()):
+        raise TrainingError(
+            "networks made under torch.inference_mode cannot be trained: make them outside"
+        )
     layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
     generator, discriminator = (model.to(device, memory_format=layout).train() for model in models)
     return {

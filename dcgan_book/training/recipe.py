@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from dcgan_book.latents import PRIORS, stream
 from dcgan_book.models import SIZES
 
 PRECISIONS = ("fp32", "bf16")
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 class TrainingError(Exception):
@@ -54,6 +56,8 @@ class TrainConfig:
     threads: int | None = None
     sheet_every: int = 500
     checkpoint_every: int = 250
+    watch_every: int = 250
+    keep_best: bool = False
 
     def __post_init__(self):
         if self.prior not in PRIORS:
@@ -70,6 +74,10 @@ class TrainConfig:
                      "noise_steps", "r1_every"):  # fmt: skip
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is at least 1")
+        if self.watch_every < 0:
+            raise TrainingError(f"watch_every is {self.watch_every}; it is at least 0, for never")
+        if self.keep_best and not self.watch_every:
+            raise TrainingError("keep_best needs distances: watch_every is at least 1 with it")
         for name in ("beta1", "ema", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(
@@ -85,9 +93,34 @@ class TrainConfig:
 
 
 # What a resumed run may change: how long, where and how often, never the recipe.
-CHANGEABLE = {"steps", "device", "precision", "threads", "sheet_every", "checkpoint_every"}
+CHANGEABLE = {
+    "steps",
+    "device",
+    "precision",
+    "threads",
+    "sheet_every",
+    "checkpoint_every",
+    "watch_every",
+    "keep_best",
+}
 
 
+def _tracked(function: AnyFunction) -> AnyFunction:
+    """`function` with gradients wherever it is called from, and for images that were made under inference_mode."""
+
+    def plain(value):
+        made_there = isinstance(value, torch.Tensor) and value.is_inference()
+        return value.clone() if made_there else value
+
+    @functools.wraps(function)
+    def tracked(*given, **named):
+        with torch.inference_mode(False), torch.enable_grad():
+            return function(*map(plain, given), **{name: plain(named[name]) for name in named})
+
+    return cast(AnyFunction, tracked)
+
+
+@_tracked
 def gan_step(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -140,6 +173,7 @@ def gan_step(
     }
 
 
+@_tracked
 def gradient_penalty(discriminator: nn.Module, real: torch.Tensor) -> torch.Tensor:
     """Half the mean squared length of D's gradient at real images, a 0-d tensor: R1 (Mescheder 2018, arXiv 1801.04406).
 

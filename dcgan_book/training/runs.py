@@ -7,12 +7,16 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 
+from dcgan_book.cache import expanded
+from dcgan_book.training.data import WORLDS
 from dcgan_book.training.recipe import CHANGEABLE, TrainConfig, TrainingError
 
 SHEET_ROWS = 8  # a sheet shows 8 x 8 samples
@@ -28,18 +32,42 @@ class RunFolder:
     A checkpoint is written beside the last one and then takes its place, so that there is always a whole one.
     """
 
-    def __init__(self, path: str | os.PathLike, config: TrainConfig, count: int):
-        self.path, self.config, self.count = Path(path), config, count
+    def __init__(self, path: str | os.PathLike, config: TrainConfig, count: int, fingerprint: str):
+        """`count` and `fingerprint` are those of the images, see `data.fingerprint`."""
+        self.path, self.config, self.count = expanded(path), config, count
+        self.fingerprint = fingerprint
         self.saved_step: int | None = None
 
-    def begin(self, step: int) -> list[dict]:
-        """Makes the folder, or cuts its log and sheets back to `step`; returns what is left of the log."""
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Makes the folder and holds it against other trainings. Raises TrainingError if one is writing there."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise TrainingError(
+                f"another training is writing into {self.path}: wait for its end, or choose another folder"
+            ) from None
+        except (OSError, NotImplementedError):
+            pass  # no lock where nothing can be written, as `begin` will say, or the disk has none
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, step: int, log: list[dict] | None = None) -> list[dict]:
+        """Makes the folder, or cuts its log and sheets back to `step`; returns what is left of the log.
+
+        `log` takes the place of the one that is there.
+        """
         with self._space():
             self.path.mkdir(parents=True, exist_ok=True)
             self._replace(
                 "config.json", json.dumps(dataclasses.asdict(self.config), indent=1).encode()
             )
-            kept = [line for line in read_log(self.path) if line["step"] <= step]
+            log = read_log(self.path) if log is None else log
+            kept = [line for line in log if line["step"] <= step]
             self._replace("log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
             for later in [path for at, path in sheets(self.path).items() if at > step]:
                 later.unlink()
@@ -67,6 +95,7 @@ class RunFolder:
             "epoch": epoch,
             "offset": offset,
             "count": self.count,
+            "fingerprint": self.fingerprint,
             "machine": machine,
             "config": dataclasses.asdict(self.config),
         }
@@ -86,16 +115,15 @@ class RunFolder:
         for name, value in dataclasses.asdict(self.config).items():
             before = checkpoint["config"].get(name, value)
             # its rates follow them
-            fixed = name not in CHANGEABLE or (name == "steps" and self.config.decay_from < 1)
+            fixed = name not in CHANGEABLE | {"data", "limit"} or (
+                name == "steps" and self.config.decay_from < 1
+            )
             if before != value and fixed:
                 raise TrainingError(
                     f"the checkpoint in {self.path} was trained with {name} {before}, not {value}: "
                     "resume it with that or choose another folder"
                 )
-        if checkpoint["count"] != self.count:
-            raise TrainingError(
-                f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, these are {self.count}"
-            )
+        self._check_images(checkpoint)
         if self.config.steps < checkpoint["step"]:
             raise TrainingError(
                 f"the checkpoint in {self.path} is of step {checkpoint['step']}, and {self.config.steps} steps "
@@ -120,6 +148,26 @@ class RunFolder:
             _today(machine).get("precision") if keep else None,
         )
 
+    def _check_images(self, checkpoint):
+        """Raises TrainingError for other images than the checkpoint's; where they are kept does not matter."""
+        before, now = checkpoint["config"], dataclasses.asdict(self.config)
+        if "fingerprint" in checkpoint:
+            same = checkpoint["fingerprint"] == self.fingerprint
+        else:  # a run of an older version
+            same = _place(before.get("data", now["data"])) == _place(now["data"])
+        if same and checkpoint["count"] == self.count:
+            return
+        for name in ("data", "limit"):
+            if before.get(name, now[name]) != now[name]:
+                raise TrainingError(
+                    f"the checkpoint in {self.path} was trained with {name} {before[name]}, not {now[name]}, and the "
+                    "images are not the same: resume it with that or choose another folder"
+                )
+        raise TrainingError(
+            f"the checkpoint in {self.path} was trained on {checkpoint['count']} images, these are {self.count}"
+            + (" others" if checkpoint["count"] == self.count else "")
+        )
+
     def last_good(self) -> str:
         """What a message says of the last whole checkpoint."""
         if self.saved_step is None:
@@ -139,6 +187,22 @@ class RunFolder:
         Image.fromarray(figures.sheet(images, len(images) // SHEET_ROWS)).save(buffer, "png")
         with self._space():
             self._replace(f"samples-{step:06d}.png", buffer.getbuffer())
+
+    def keep_best(
+        self, state: dict, step: int, seconds: float, machine: dict, images: torch.Tensor
+    ) -> None:
+        """Makes the folder `best` in this one the run up to `step`, which can be exported, and gone on with.
+
+        Arguments: as those of `save`; `images`, as those of `write_sheet`.
+        """
+        best = RunFolder(self.path / "best", self.config, self.count, self.fingerprint)
+        with best.alone(), self._space():
+            for at, path in sheets(self.path).items():
+                if at < step and not (best.path / path.name).exists():
+                    shutil.copyfile(path, best.path / path.name)
+            best.write_sheet(step, images)
+            best.save(state, step, seconds, machine)
+            best.begin(step, read_log(self.path))
 
     def write_curves(self) -> None:
         """Draws the log so far as losses.png."""
@@ -174,6 +238,16 @@ class RunFolder:
             ) from None
 
 
+def _place(spec):
+    """What `--data` was given, spelled in one way."""
+    kind, _, rest = spec.partition(":")
+    if kind in WORLDS:
+        return spec
+    return (
+        f"{kind}:{os.path.realpath(expanded(rest))}" if rest else os.path.realpath(expanded(spec))
+    )
+
+
 def _today(facts):
     """A config, or the facts of a machine, in today's words: "winograd" was fp32, computed in another way."""
     return facts | ({"precision": "fp32"} if facts.get("precision") == "winograd" else {})
@@ -181,7 +255,7 @@ def _today(facts):
 
 def read_checkpoint(run: str | os.PathLike) -> dict:
     """The checkpoint of a run folder, tensors and plain values in a dict. Raises TrainingError if there is none."""
-    path = Path(run) / "checkpoint.pt"
+    path = expanded(run) / "checkpoint.pt"
     if not path.exists():
         raise TrainingError(
             f"there is no checkpoint.pt in {run}: it is not a run, or one stopped before its first"
@@ -203,7 +277,7 @@ def read_checkpoint(run: str | os.PathLike) -> dict:
 
 def read_log(run: str | os.PathLike) -> list[dict]:
     """The log of a run folder, a list of dicts; a line cut off by a crash is left out."""
-    path = Path(run) / "log.jsonl"
+    path = expanded(run) / "log.jsonl"
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -214,6 +288,6 @@ def sheets(run: str | os.PathLike) -> dict[int, Path]:
     """The sample sheets of a run folder, a dict from step to path, in order."""
     numbered = (
         (re.fullmatch(r"samples-(\d{6,})", path.stem), path)
-        for path in Path(run).glob("samples-*.png")
+        for path in expanded(run).glob("samples-*.png")
     )
     return dict(sorted((int(match[1]), path) for match, path in numbered if match))

@@ -6,6 +6,8 @@ square roots, each rounded as IEEE 754 says), so that the same seed gives the sa
 """
 
 import colorsys
+import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +17,7 @@ from joblib import Parallel, delayed
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from dcgan_book.cache import atomic_write, cache_dir, locked
+from dcgan_book.cache import Damaged, atomic_write, cache_dir, locked, read_seal, seal
 
 SIZE = 64  # pixels
 SCALE = 4  # drawn this much larger, then averaged
@@ -104,7 +106,7 @@ def cached_dataset(noun, version, draw_block, n, seed, workers, progress):
 
     noun: what one image is called. version: part of the cache's name. workers: processes to draw with (all cores
     by default). progress: show a bar while drawing. Arrays from the cache are memory-mapped and read-only; where
-    another process draws the same, its end is waited for.
+    another process draws the same, its end is waited for. Damaged ones are drawn anew, and a warning says so.
     Raises ValueError if n < 1.
     """
     if n < 1:
@@ -112,12 +114,27 @@ def cached_dataset(noun, version, draw_block, n, seed, workers, progress):
     if n < 1000:
         return draw_block(seed, n)
     folder = cache_dir() / f"{noun}s-v{version}-{seed}-{n}"
-    if not folder.exists():
+    if _fault(folder):
         with locked(folder):
-            if not folder.exists():  # another process may have drawn it meanwhile
+            fault = _fault(folder)  # another process may have drawn it meanwhile
+            if fault and folder.exists():
+                warnings.warn(
+                    f"the cache is damaged ({fault}): the {noun}s are drawn anew", stacklevel=3
+                )
+                shutil.rmtree(folder)
+            if fault:
                 with atomic_write(folder) as temporary:
                     _draw_to(temporary, noun, draw_block, n, seed, workers, progress)
     return {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+
+
+def _fault(folder):
+    """Why the arrays of `folder` cannot be used, or nothing."""
+    try:
+        read_seal(folder)
+    except Damaged as error:
+        return str(error)
+    return "" if any(folder.glob("*.npy")) else "it is empty"
 
 
 def _draw_to(folder, noun, draw_block, n, seed, workers, progress, step=250):
@@ -139,6 +156,7 @@ def _draw_to(folder, noun, draw_block, n, seed, workers, progress, step=250):
             bar.update(len(arrays["images"]))
     for array in maps.values():
         array.flush()
+    seal(folder)
 
 
 # ---------------------------------------------------------------------------------------------- drawing

@@ -211,6 +211,12 @@ def test_interrupting_the_kernel_stops_the_run_and_keeps_it(live, monkeypatch):
     assert one.log[-1]["seconds"] < 60, "it went on until its time was up"
 
 
+def test_the_line_says_what_the_collapse_alarm_saw(live):
+    one = live(replace(TINY, watch_every=3)).start()
+    (look,) = [record for record in one.wait().log if record["step"] == 6]
+    assert one.status.value.endswith(training.WATCHED.format(**look) + "; done")
+
+
 def test_waiting_for_what_was_never_started(images):
     with pytest.raises(RuntimeError, match="call start"):
         LiveTraining(TINY, images).wait()

@@ -13,7 +13,7 @@ from tiny import REMEDIES, TINY, flags, learned, refusal, same, steps_of, train
 
 from dcgan_book import training
 from dcgan_book.training import data
-from dcgan_book.training.__main__ import _kind, _parser, main
+from dcgan_book.training.__main__ import _kind, _parser, _translated, main
 from dcgan_book.training.recipe import TrainConfig
 
 
@@ -33,6 +33,8 @@ def test_each_flag_is_the_field_of_its_name(tmp_path):
         r1_every=4,
         relativistic=True,
         decay_from=0.5,
+        watch_every=9,
+        keep_best=True,
         **REMEDIES,
     )
     options = vars(_parser().parse_args(flags(given, tmp_path)))
@@ -232,3 +234,41 @@ def test_a_run_is_called_after_its_data(spec, name):
 def test_a_run_on_this_folder_is_called_after_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert _kind(".") == tmp_path.name
+
+
+# --------------------------------------------------------------------- the flags of pytorch/examples' dcgan
+
+
+def translated(*given):
+    return _translated(vars(_parser().parse_args(given)), False)
+
+
+@pytest.mark.parametrize("theirs, ours", [
+    ("--dataset folder --dataroot pics", {"data": "pics"}), ("--dataset lsun --dataroot lsun", {"data": "lsun:lsun"}),
+    ("--dataroot pics --batchSize 16", {"data": "pics", "batch": 16}), ("--imageSize 128", {"size": 128}),
+    ("--nz 64", {"z_dim": 64}), ("--ngf 32", {"width": 32}), ("--ngf 32 --ndf 32", {"width": 32}),
+    ("--ndf 16", {"width": 16}), ("--lr 0.0001 --beta1 0.4", {"lr_d": 1e-4, "lr_g": 1e-4, "beta1": 0.4}),
+    ("--cuda", {"device": "cuda"}), ("--mps", {"device": "mps"}), ("--workers 8", {}), ("--ngpu 1", {}),
+    ("--outf runs/a", {"out": "runs/a"}), ("--manualSeed 3", {"seed": 3}), ("--dry-run", {"steps": 1}),
+    ("--dataset imagenet --dataroot a --cuda --resume", {"data": "a", "device": "cuda", "resume": True})])  # fmt: skip
+def test_the_flags_of_pytorchs_example_are_understood(theirs, ours):
+    assert translated(*theirs.split()) == (ours, None)
+
+
+def test_epochs_are_counted_in_the_steps_of_these_images(tmp_path, capsys):
+    main(["--dataroot", "rooms:24", "--niter", "2", "--batchSize", "5", "--ngf", "4", "--nz", "8",
+          "--outf", str(tmp_path), "--device=cpu", "--precision=fp32", "--threads=1"])  # fmt: skip
+    said = capsys.readouterr().out
+    assert "understood as --data rooms:24 --batch 5 --z-dim 8 --width 4 --out" in said
+    assert "theirs is --prior normal" in said and "2 epochs of 24 images: --steps 10" in said
+    checkpoint = training.read_checkpoint(tmp_path)
+    assert checkpoint["step"] == 10 and checkpoint["config"]["width"] == 4
+
+
+@pytest.mark.parametrize("theirs, answer", [
+    ("--netG netG.pth", "--resume"), ("--netD netD.pth", "models=(G, D)"), ("--ngpu 2", "torchrun"),
+    ("--classes bedroom", "lsun:PATH:category"), ("--dataset cifar10", "give a folder of its images"),
+    ("--dataset mnist --dataroot a", "give a folder"), ("--ngf 64 --ndf 32", "one width"),
+    ("--width 32 --ndf 16", "one width"), ("--dataroot a --data b", "twice"), ("--outf a --out b", "twice")])  # fmt: skip
+def test_flags_without_a_counterpart_are_answered_with_ours(theirs, answer):
+    assert answer in refusal(*theirs.split())

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -197,6 +199,77 @@ def test_an_lsun_file_that_is_cut_short_or_none_at_all_is_refused(tmp_path):
     refuses(f"lsun:{tmp_path}", "cannot be read .*download it again")
 
 
+def interrupted(monkeypatch, spec):
+    """A cell that decodes `spec` and is interrupted; what its traceback holds on to."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+        patch.setattr(data, "_decode", stop)
+        load(spec)
+    return caught
+
+
+def full_disk(monkeypatch, spec):
+    def stop(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(data.DataError) as caught:
+        patch.setattr(data.os, "fsync", stop)
+        load(spec)
+    return caught
+
+
+@pytest.mark.parametrize("end", [interrupted, full_disk])
+def test_an_lsun_set_whose_decoding_ended_early_is_gone_on_with(tmp_path, monkeypatch, end):
+    write_lsun(tmp_path / "bedroom_train_lmdb", [photo(i) for i in range(12)])
+    held = end(monkeypatch, f"lsun:{tmp_path}")
+    assert held.value.__traceback__ and len(load(f"lsun:{tmp_path}").images) == 12
+
+
+def test_two_threads_decode_the_same_lsun_set(tmp_path):
+    write_lsun(tmp_path / "bedroom_train_lmdb", [photo(i) for i in range(12)])
+    with ThreadPoolExecutor(4) as pool:
+        both = [pool.submit(load, f"lsun:{tmp_path}", size=32 << i % 2) for i in range(4)]
+    assert [len(each.result().images) for each in both] == [12] * 4
+
+
+def test_an_lsun_set_that_something_else_holds_open_is_not_to_be_downloaded(tmp_path):
+    write_lsun(tmp_path / "bedroom_train_lmdb", [photo(0)])
+    with lmdb.open(str(tmp_path / "bedroom_train_lmdb"), readonly=True, lock=False):
+        assert "download" not in refuses(f"lsun:{tmp_path}", "already open .* close what holds it")
+    assert len(load(f"lsun:{tmp_path}").images) == 1
+
+
+@pytest.mark.parametrize(
+    "codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1", "csv", "crlf"]
+)
+def test_a_list_of_celeba_that_an_editor_saved(tmp_path, codec):
+    write_celeba(tmp_path, 4)
+    file = tmp_path / "celeba" / "list_eval_partition.txt"
+    text = file.read_text(encoding="utf-8")
+    if codec == "csv":  # as Kaggle has it
+        file.unlink()
+        file = file.with_suffix(".csv")
+        text = "image_id,partition\n" + text.replace(" ", ",")
+    elif codec == "crlf":
+        text = text.replace("\n", "\r\n")
+    elif codec == "latin-1":
+        text += "ein Käfer\n"
+    file.write_bytes(text.encode("utf-8" if codec in ("csv", "crlf") else codec))
+    assert len(load(f"celeba:{tmp_path}").images) == 3
+
+
+def test_kaggles_folder_in_the_folder(tmp_path):
+    write_celeba(tmp_path, 4)
+    folder = tmp_path / "celeba" / "img_align_celeba"
+    folder.rename(tmp_path / "inner")
+    folder.mkdir()
+    (tmp_path / "inner").rename(folder / "img_align_celeba")
+    assert len(load(f"celeba:{tmp_path}").images) == 3
+
+
 def write_celeba(root, count):
     """As torchvision unpacks it, with the lists that its class reads. Every fourth image is for testing."""
     base = root / "celeba"
@@ -250,6 +323,9 @@ def test_an_array_on_disk_is_taken_as_it_is(tmp_path):
     refuses(tmp_path / "none.npy", "there is no file")
     np.save(file, np.array([{"a": 1}], dtype=object))
     refuses(file, "holds .*Python objects.*is needed")
+    for grey in (pixels[..., 0], pixels[..., :1]):
+        np.save(file, grey)
+        assert (load(file, size=32).images == pixels[..., :1]).all()
     file.write_bytes(b"")
     refuses(file, "holds .*uint8")
     np.save(file, pixels)
@@ -306,21 +382,18 @@ def test_unreadable_images_are_skipped_and_named(pictures, cache):
     jpeg = encoded(photo(50, (300, 300)), "JPEG")
     (pictures / "zz.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (pictures / "000-ok.jpg").write_bytes(jpeg)
-    if os.name == "nt":  # where links are for administrators
-        (pictures / "dangling.png").write_bytes(b"")
-    else:
-        (pictures / "dangling.png").symlink_to(pictures / "nowhere.png")
-    (pictures / "more.png").write_bytes((pictures / "001.png").read_bytes())
+    (pictures / "more.png").write_bytes(b"GIF89a, or so it says")
     assert len(load(pictures, limit=38).skipped) == 1
     message = refuses(
-        pictures, r"3 of the first 42 images of pictures cannot be read, more than 5% of 42"
+        pictures, r"3 of the first 41 images of pictures cannot be read \(.*\), more than 5% of 41"
     )
+    assert "1 size" in message and "1 broken" in message
     named = Path(message.split("named in ")[1])
-    assert (
-        named.parent.parent == cache
-        and named.read_text(encoding="utf-8") == "005.png\ndangling.png\nzz.jpg\n"
-    )
-    (pictures / "dangling.png").unlink()
+    assert named.parent.parent == cache
+    lines = dict(line.split("\t") for line in named.read_text(encoding="utf-8").splitlines())
+    assert list(lines) == ["005.png", "more.png", "zz.jpg"]
+    assert lines["005.png"] == "size: no bytes" and "truncated" in lines["zz.jpg"]
+    (pictures / "more.png").write_bytes((pictures / "001.png").read_bytes())
     for _ in range(2):  # decoded, then from the cache
         loaded = load(pictures)
         assert loaded.skipped == ["005.png", "zz.jpg"] and len(loaded.images) == 39
@@ -360,7 +433,7 @@ def test_images_are_decoded_once_and_again_when_the_folder_changes(
     calls = []
     decode = data._decode
     monkeypatch.setattr(
-        data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size)
+        data, "_decode", lambda item, **how: calls.append(item[0]) or decode(item, **how)
     )
     assert (load(pictures).images == first.images).all() and calls == []
     assert load(pictures, size=16).images.shape == (3, 16, 16, 3) and len(calls) == 3
@@ -371,6 +444,7 @@ def test_images_are_decoded_once_and_again_when_the_folder_changes(
     assert len(load(pictures).images) == 3 and len(calls) == 11
     assert {path.name for path in cache.rglob("*") if path.is_file()} == {
         "images.npy",
+        "note.json",
         "skipped.txt",
         "lock",
     }
@@ -380,7 +454,7 @@ KILLED = """
 import os, sys
 from dcgan_book.training import data
 decode, spec, fatal, data.BLOCK, data.MOST_UNREADABLE = data._decode, *sys.argv[1:3], 4, 0.2
-data._decode = lambda item, size: os._exit(9) if item[0] == fatal else decode(item, size)
+data._decode = lambda item, **how: os._exit(9) if item[0] == fatal else decode(item, **how)
 data.load(spec)
 """
 
@@ -407,7 +481,7 @@ def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(
     calls = []
     decode = data._decode
     monkeypatch.setattr(
-        data, "_decode", lambda item, size: calls.append(item[0]) or decode(item, size)
+        data, "_decode", lambda item, **how: calls.append(item[0]) or decode(item, **how)
     )
     resumed = load(spec)
     assert len(calls) == 4  # two of three blocks were done
@@ -426,3 +500,86 @@ def test_processes_that_start_together_decode_once(pictures):
     outputs = [process.communicate()[0] for process in running]
     assert sum("decoding 6 images" in output for output in outputs) == 1
     assert len({output.splitlines()[-1] for output in outputs}) == 1
+
+
+def damaged(path, how):
+    """Damages a file: cut short, other bytes in it, its head gone, or no file."""
+    size = path.stat().st_size
+    if how == "cut":
+        os.truncate(path, size // 2)
+    elif how == "gone":
+        path.unlink()
+    else:
+        with open(path, "r+b") as file:
+            file.seek({"middle": size // 2, "head": 0}[how])
+            file.write(b"other bytes")
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+@pytest.mark.parametrize("file", ["images.npy", "note.json"])
+@pytest.mark.parametrize("how", ["cut", "middle", "head"])
+def test_a_damaged_cache_is_decoded_anew_and_says_so(pictures, cache, file, how):
+    fill(pictures, 8)
+    expected = load(pictures).images.copy()
+    damaged(next(cache.rglob(file)), how)
+    with pytest.warns(UserWarning, match="the cache is damaged .*the images are decoded anew"):
+        assert (load(pictures).images == expected).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (load(pictures).images == expected).all()
+
+
+@pytest.mark.parametrize("file", ["skipped.txt", "note.json", "images.npy"])
+def test_what_is_missing_from_a_cache_is_made_again(pictures, cache, file):
+    fill(pictures, 8)
+    expected = load(pictures).images.copy()
+    damaged(next(cache.rglob(file)), "gone")
+    assert (load(pictures).images == expected).all() and list(cache.rglob(file))
+
+
+def test_a_cache_that_was_copied_is_still_good(pictures, cache, monkeypatch):
+    """Its files have other times and the same bytes."""
+    fill(pictures, 3)
+    expected = load(pictures).images.copy()
+    os.utime(next(cache.rglob("images.npy")), (1, 1))
+    monkeypatch.setattr(data, "_decode", lambda *_, **__: pytest.fail("decoded again"))
+    for _ in range(2):
+        assert (load(pictures).images == expected).all()
+
+
+@pytest.mark.parametrize("file", ["images.part", "images.json"])
+@pytest.mark.parametrize("how", ["cut", "middle", "gone"])
+def test_a_damaged_partial_file_is_not_gone_on_with(pictures, cache, monkeypatch, file, how):
+    """Shorter than its note says, it would leave black images."""
+    fill(pictures, 12)
+    decode = data._decode
+
+    def stops(item, **options):
+        if item[0] == "009.png":
+            raise KeyboardInterrupt
+        return decode(item, **options)
+
+    monkeypatch.setattr(data, "BLOCK", 4)
+    monkeypatch.setattr(data, "_decode", stops)
+    with pytest.raises(KeyboardInterrupt):
+        load(pictures)
+    monkeypatch.setattr(data, "_decode", decode)
+    damaged(next(cache.rglob(file)), how)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        images = load(pictures).images
+    assert any("decoded anew" in str(each.message) for each in said) or (file, how) == (
+        "images.json",
+        "gone",
+    )
+    for i, image in enumerate(images):
+        assert difference(image, community(photo(i, (20, 20)))) < 2
+
+
+def test_a_fingerprint_is_that_of_the_images_and_not_of_their_place(pictures, monkeypatch):
+    fill(pictures, 9)
+    images = load(pictures).images
+    assert data.fingerprint(images) == data.fingerprint(np.array(images))
+    monkeypatch.setattr(data, "FINGERPRINT", 3 * images[0].nbytes)  # of some alone
+    for other in (images[:8], images[::-1], 255 - images, images.reshape(9, 32, 128, 3)):
+        assert data.fingerprint(other) != data.fingerprint(images)

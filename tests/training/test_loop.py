@@ -49,6 +49,7 @@ def test_a_run_folder_holds_what_the_run_was(images, tmp_path):
         "config.json",
         "log.jsonl",
         "losses.png",
+        ".lock",
     }
     assert {path.name for path in (tmp_path / "run").iterdir()} == names
     assert list(training.sheets(tmp_path / "run")) == sheets

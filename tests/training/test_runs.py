@@ -1,6 +1,7 @@
 """A run on disk: what is resumed, what is refused, and what a fault leaves whole."""
 
 import errno
+import functools
 import os
 import pickle
 import re
@@ -11,13 +12,16 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import TINY, flags, learned, pair, refusal, same, train, weights
 
 from dcgan_book import pretrained, training
 from dcgan_book.models import Generator
-from dcgan_book.training import loop
+from dcgan_book.training import __main__ as command
+from dcgan_book.training import data, duplicates, loop
 from dcgan_book.training.__main__ import main
 from dcgan_book.training.recipe import TrainingError
 
@@ -185,7 +189,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(images, small_disk):
     with pytest.raises(TrainingError, match=fault):
         train(TINY, images, run=folder / "run", on_step=full_after_8)
     assert training.read_checkpoint(folder / "run")["step"] == 5
-    assert not list((folder / "run").glob(".*"))
+    assert [path.name for path in (folder / "run").glob(".*")] == [".lock"]
 
 
 @pytest.fixture
@@ -295,3 +299,142 @@ def test_an_old_run_in_winograd_goes_on_as_fp32(images, tmp_path, monkeypatch, a
     resumed = training.read_checkpoint(tmp_path)
     assert resumed["step"] == 5 and resumed["machine"]["precision"] == "fp32"
     assert resumed["config"]["precision"] == {"winograd": "fp32", "auto": "auto"}[asked]
+
+
+# --------------------------------------------------------------------- one training at a time, the same images
+
+
+def test_a_second_training_into_a_folder_is_refused_and_the_first_goes_on(
+    images, unbroken, tmp_path
+):
+    """By the command or by `train`, anew or resumed, into the folder by whatever name."""
+    config = replace(TINY, steps=6, checkpoint_every=2)
+    (tmp_path / "other").mkdir()
+    said = []
+
+    def meanwhile(progress):
+        if progress.step == 1:
+            for out in (tmp_path / "run", tmp_path / "other" / ".." / "run"):
+                said.append(refusal(*flags(config, out)))
+        if progress.step == 3:
+            for resume in (False, True):
+                with pytest.raises(TrainingError) as fault:
+                    train(replace(config, seed=1), images, run=tmp_path / "run", resume=resume)
+                said.append(str(fault.value))
+
+    train(config, images, run=tmp_path / "run", on_step=meanwhile)
+    assert len(said) == 4 and all("another training is writing into" in each for each in said)
+    train(config, images, run=tmp_path / "alone")
+    assert same(learned(tmp_path / "run"), learned(tmp_path / "alone"))
+    assert training.read_checkpoint(tmp_path / "run")["config"]["seed"] == config.seed
+
+
+def test_the_folder_is_free_after_an_error_whose_traceback_is_kept(images, tmp_path):
+    """As in a notebook, which keeps the last one."""
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as first:
+        train(TINY, images, run=tmp_path, on_step=interrupt)
+    with pytest.raises(TrainingError, match="there is no checkpoint.pt") as second:
+        train(TINY, images, run=tmp_path, resume=True)
+    assert train(replace(TINY, steps=2), images, run=tmp_path).step == 2
+    assert first.value.__traceback__ and second.value.__traceback__
+
+
+@pytest.fixture
+def pictures(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path / "cache"))
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "train", functools.partial(training.train, recalibration=128))
+    (tmp_path / "pics").mkdir()
+    for i in range(12):
+        Image.fromarray(images[i]).save(tmp_path / "pics" / f"{i:02}.png")
+    return tmp_path / "pics"
+
+
+@pytest.mark.parametrize(
+    "spelled", ["pics/", "./pics", "~/pics", "{tmp}/pics", "moved", "pics.npy", "copy", None]
+)
+def test_the_same_images_are_gone_on_with_wherever_they_are(pictures, spelled):
+    config = replace(TINY, data="pics", steps=3)
+    main(flags(config, "run"))
+    if spelled == "moved":
+        pictures.rename(pictures.parent / "moved")
+    elif spelled == "copy":
+        shutil.copytree(pictures, pictures.parent / "copy")
+    elif spelled == "pics.npy":
+        np.save("pics.npy", np.array(data.load("pics", progress=False).images))
+    named = [f"--data={spelled.format(tmp=pictures.parent)}"] if spelled else []
+    main(["--resume", "--out=run", "--steps=5", *named])
+    assert training.read_checkpoint("run")["step"] == 5
+    main(flags(replace(config, steps=5), "whole") if spelled != "moved" else
+         flags(replace(config, steps=5, data="moved"), "whole"))  # fmt: skip
+    assert same(learned("run"), learned("whole"))
+
+
+@pytest.mark.parametrize("change", ["another picture", "one more", "one fewer", "other order"])
+def test_other_images_are_refused_by_the_same_name(pictures, change):
+    config = replace(TINY, data="pics", steps=2)
+    main(flags(config, "run"))
+    if change == "one fewer":
+        (pictures / "03.png").unlink()
+    elif change == "other order":
+        (pictures / "03.png").rename(pictures / "zz.png")
+    else:
+        name = "03.png" if change == "another picture" else "99.png"
+        Image.new("RGB", (64, 64), "red").save(pictures / name)
+    message = refusal("--resume", "--out=run", "--steps=4")
+    assert re.search("was trained on 12 images, these are (13|11|12 others)", message)
+
+
+def test_images_that_have_moved_are_asked_for(pictures):
+    main(flags(replace(TINY, data="pics", steps=2), "run"))
+    pictures.rename(pictures.parent / "moved")
+    assert "where the run's images have moved, add --data" in refusal("--resume", "--out=run")
+
+
+@pytest.mark.parametrize("spelled", ["pics/", "~/pics", "moved"])
+def test_a_run_of_an_older_version_has_no_fingerprint(pictures, spelled):
+    """It goes on with the same folder, however spelled; of another one nobody can tell."""
+    main(flags(replace(TINY, data="pics", steps=2), "run"))
+    checkpoint = training.read_checkpoint("run")
+    del checkpoint["fingerprint"]
+    for field in ("watch_every", "keep_best"):
+        del checkpoint["config"][field]
+    torch.save(checkpoint, "run/checkpoint.pt")
+    again = ["--resume", "--out=run", "--steps=4", f"--data={spelled}"]
+    if spelled == "moved":
+        pictures.rename(pictures.parent / "moved")
+        assert "was trained with data pics, not moved" in refusal(*again)
+    else:
+        main(again)
+        assert "fingerprint" in training.read_checkpoint("run")
+
+
+def test_a_run_among_its_own_images_trains_on_none_of_its_sheets(pictures):
+    config = replace(TINY, data="pics", steps=3)
+    main(flags(config, "pics/runs/mine"))
+    main(["--resume", "--out=pics/runs/mine", "--steps=5"])
+    assert training.read_checkpoint("pics/runs/mine")["count"] == 12
+    for out in ("pics", "pics/../pics", "~/pics"):
+        assert "is the folder of the images: choose another --out" in refusal(*flags(config, out))
+    assert not (pictures / "checkpoint.pt").exists()
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_run_is_named(pictures, monkeypatch):
+    config = replace(TINY, data="~/pics", steps=2)
+    main(flags(config, "~/runs/a"))
+    train(config, data.load("~/pics", progress=False).images, run="~/runs/b")
+    for run in ("a", "b"):
+        assert training.read_checkpoint(f"~/runs/{run}")["step"] == 2
+        assert training.read_log(f"~/runs/{run}") and training.sheets(f"~/runs/{run}")
+        assert (pictures.parent / "runs" / run / "checkpoint.pt").exists()
+    np.save("pics.npy", np.zeros((2, 64, 64, 3), np.uint8))
+    assert len(data.load("~/pics.npy", progress=False).images) == 2
+    monkeypatch.setattr(duplicates, "find", lambda *_, **__: np.array([0]))
+    duplicates.main(["--data=~/pics", "--out=~/unique.npy"])
+    assert (pictures.parent / "unique.npy").exists() and not Path("~").exists()
