@@ -74,7 +74,9 @@ def test_as_good_as_a_floor_is_what_is_not_clear_of_it_on_the_wrong_side():
 
 def test_one_training_in_the_place_of_three_is_said():
     found = verdict(claim(), both(LOW, LOW, trainings=1))
-    assert found.word == IN_PART and "in 1 training;" in found.reason and "asks for 3" in found.reason
+    assert (
+        found.word == IN_PART and "in 1 training;" in found.reason and "asks for 3" in found.reason
+    )
     assert "training" not in verdict(claim(), both(LOW, LOW)).reason
 
 
