@@ -20,7 +20,7 @@ from PIL import Image
 
 from dcgan_book import figures, walking
 from dcgan_book.hooks import ablate, activations_of
-from dcgan_book.latents import draw_z, to_batch
+from dcgan_book.latents import as_latents, draw_z, to_batch
 from dcgan_book.live.weights import pack, weights_name
 from dcgan_book.worlds import rooms
 
@@ -303,11 +303,11 @@ def page_script():
 
 def _beside(network, latents):
     """The latents on the network's device."""
-    return latents.to(next(network.parameters()).device)
+    return as_latents(latents).to(next(network.parameters()).device)
 
 
 def _numbers(latents):
-    return [[round(value, DIGITS) for value in latent] for latent in latents.tolist()]
+    return [[round(value, DIGITS) for value in latent] for latent in as_latents(latents).tolist()]
 
 
 def _tenths(value):
