@@ -77,7 +77,7 @@ def write(chapter, rows, folder=None, accept=False):
             f"{chapter} claims {twice[0]!r} twice" if twice else f"{chapter} has no rows"
         )
     own = None if folder else os.environ.get("DCGAN_BOOK_RESULTS")
-    path = Path(folder or own or "results") / f"{chapter}.json"
+    path = Path(folder or own or "results").expanduser() / f"{chapter}.json"
     remedy = f"if that is right, run 'python -m dcgan_book.teaching accept {chapter}'"
     if accept or os.environ.get("DCGAN_BOOK_ACCEPT") or (own and not path.exists()):
         path.parent.mkdir(parents=True, exist_ok=True)
