@@ -37,6 +37,7 @@ from dcgan_book.training.runs import SHEET_ROWS, read_checkpoint, read_log, shee
 WEIGHTS = Path(__file__).parent / "weights"
 RECALIBRATION = 8192  # z's for the BatchNorm statistics
 FILM_TILES = 12  # samples across
+FILM_SIDE = 64  # pixels of a sample, at most
 FILM_ROWS = 32  # at most
 FILM_BYTES = 1_500_000  # at most
 LOG_LINES = 2000  # at most
@@ -81,7 +82,8 @@ class Pretrained:
     """Two networks in eval mode, and what is known of them. `discriminator` is None where none is shipped.
 
     `log` is the run's, a list of dicts (thinned where exported). `film` shows some fixed z's over the run,
-    uint8 (times, z's, size, size, 3), None where there is none; its steps are `card["film"]["steps"]`.
+    uint8 (times, z's, side, side, 3) of at most 64 pixels a side, None where there is none; its steps are
+    `card["film"]["steps"]`.
     `own`: they are a reader's, which an environment variable named (see `load`), and `stands_for` what they were asked
     for as. `folder` is where they were found.
     """
@@ -499,8 +501,15 @@ def _film_of(run, last):
         tiles = (
             sheet.reshape(SHEET_ROWS, side, -1, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
         )
-        rows.append(tiles[:FILM_TILES])
+        rows.append(_shrunk(tiles[:FILM_TILES]))
     return np.stack(rows), {"steps": steps, "columns": FILM_TILES}
+
+
+def _shrunk(tiles):
+    """Tiles, uint8 (n, side, side, 3), of at most `FILM_SIDE` pixels a side: each the mean of a square."""
+    side = min(tiles.shape[1], FILM_SIDE)
+    squares = tiles.reshape(len(tiles), side, tiles.shape[1] // side, side, -1, 3)
+    return squares.mean((2, 4)).round().astype(np.uint8)
 
 
 def _picture(film):

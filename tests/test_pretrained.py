@@ -175,6 +175,19 @@ def test_a_run_of_another_size_is_exported_with_its_film(shelf, tmp_path):
     assert (found.film[-1, 1] == last[:32, 32:64]).all()
 
 
+@pytest.mark.parametrize("side", [128, 256])
+def test_the_film_of_large_images_is_small(side, tmp_path):
+    random = np.random.default_rng(0)
+    tiles = random.integers(0, 256, (64, 64, 64, 3), np.uint8)
+    large = tiles.repeat(side // 64, 1).repeat(side // 64, 2).astype(int)
+    large[:, ::2] += np.where(large[:, ::2] < 255, 1, 0)  # which rounding takes away again, or adds
+    sheet = large.reshape(8, 8, side, side, 3).swapaxes(1, 2).reshape(8 * side, 8 * side, 3)
+    Image.fromarray(sheet.astype(np.uint8)).save(tmp_path / "samples-000000.png")
+    film, _ = pretrained._film_of(tmp_path, 0)
+    assert film.shape == (1, pretrained.FILM_TILES, 64, 64, 3)
+    assert np.abs(film[0].astype(int) - tiles[: pretrained.FILM_TILES]).max() <= 1
+
+
 def test_an_average_is_exported_where_the_run_has_one(exports):
     made = exports["other"]
     live = training.read_checkpoint(made.run)["generator"]["stages.64x64.0.weight"]
@@ -767,6 +780,20 @@ def test_a_discriminator_is_found_in_the_file_or_beside_it(tmp_path, capsys):
     for path in (one, apart, tmp_path / "my-generator.safetensors"):
         assert torch.equal(load(path).discriminator(images), discriminator(images))
         assert "with discriminator" in capsys.readouterr().out
+
+
+def test_a_variable_may_name_a_file_or_what_was_imported(tmp_path, monkeypatch, shelf, capsys):
+    torch.save(tutorials_state(elsewhere()[0]), tmp_path / "netG.pth")
+    pretrained.import_file(tmp_path / "netG.pth", "theirs", shelf)
+    try:
+        for given in (str(tmp_path / "netG.pth"), "theirs"):
+            for name in ("rooms", "faces"):
+                monkeypatch.setenv(f"DCGAN_BOOK_{name.upper()}", given)
+                found = load(name)
+                assert found.own and found.stands_for == name and found.generator.z_dim == 9
+                assert f"{name}: weights of your own, {given}" in capsys.readouterr().out
+    finally:
+        shutil.rmtree(shelf / "theirs")
 
 
 @pytest.mark.parametrize("size", [32, 64])

@@ -107,7 +107,11 @@ class LiveFigure(anywidget.AnyWidget):
 
 
 def film(trained):
-    """The film of `trained`, a `Pretrained` that has one, beside its losses: a slider over the steps (chapter 1)."""
+    """The film of `trained`, a `Pretrained`, beside its losses: a slider over the steps (chapter 1).
+
+    Raises PretrainedError for weights without film or log.
+    """
+    trained.require("film", "log")
     times, tiles, height, width, _ = trained.film.shape
     sheet = trained.film.swapaxes(1, 2).reshape(times * height, tiles * width, 3)
     steps = trained.card["film"]["steps"]
