@@ -101,6 +101,13 @@ class Pretrained:
         """n latents as these networks take them, (n, z_dim) from the prior of their card; see `latents.draw_z`."""
         return draw_z(n, self.generator.z_dim, self.card["prior"], generator)
 
+    @property
+    def digest(self) -> str:
+        """Eight digits that say which generator this is, for the name of a file that belongs to it."""
+        weights = stored(self.generator).values()
+        content = b"".join(weight.cpu().numpy().tobytes() for weight in weights)
+        return hashlib.sha256(content).hexdigest()[:8]
+
     def require(self, *parts: str, size: int | None = None) -> Self:
         """These weights, if they have all that a chapter needs; said in its first line.
 

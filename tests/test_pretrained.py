@@ -921,6 +921,13 @@ def test_what_a_chapter_needs_is_there_or_is_said(exports, tmp_path):
         one_line(error)
 
 
+def test_a_digest_is_of_the_generator_alone(exports, tmp_path):
+    found = load("paper")
+    assert found.digest == load(exports["paper"].run).digest != load("other").digest
+    found.card["prior"], found.discriminator = "normal", None
+    assert found.digest == load("paper").digest and re.fullmatch("[0-9a-f]{8}", found.digest)
+
+
 def test_home_is_home(exports, tmp_path, monkeypatch):
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))

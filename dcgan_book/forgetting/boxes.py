@@ -113,6 +113,30 @@ def component_boxes(masks, seeds, label="window", smallest=VISIBLE):
     return boxes
 
 
+def boxes_on(samples, seeds, mine, instrument=None, target="window"):
+    """Boxes on samples that come without: those drawn by hand in the file `mine`, or else an instrument's.
+
+    Arguments: `samples`, (n, 3, 64, 64), of `seeds`; `instrument`, None where it does not know what they show, as with
+    photographs; `target`, the boxes' label. Returns a list of `Box`. Raises MeasureError, in a line that says how to
+    draw some, where boxes lie on fewer than two samples, and ValueError for a file that is none of boxes.
+    """
+    mine = Path(mine).expanduser()
+    if mine.exists():
+        boxes, whose = [box for box in load_boxes(mine)[1] if box.label == target], f"in {mine}"
+    elif instrument is not None:
+        found = instrument.read(samples).mask(target)
+        boxes, whose = component_boxes(found, seeds, target), "by the instrument"
+    else:
+        boxes, whose = [], "by hand, and no instrument knows what they show"
+    on = len({box.seed for box in boxes} & set(seeds))
+    if on < 2:
+        raise MeasureError(
+            f"{on} of {len(seeds)} samples have a box around a {target} {whose}, and it takes two: draw some with "
+            f"live.annotate.Annotator(samples, {str(mine)!r}, seeds), then run this again"
+        )
+    return boxes
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How two sets of boxes agree, as Estimates; `matches` are pairs of boxes that lie on each other.

@@ -149,10 +149,19 @@ def compare(before, after, target="window"):
     if target not in before.present:
         raise ValueError(f"target is {target!r}; it is one of {', '.join(before.present)}")
     was = before.labels == _index(target)
-    change = (after.images - before.images).abs().mean(1)
-    inside, outside = ((change * where).sum((1, 2)) / where.sum((1, 2)) for where in (was, ~was))
+    inside, outside = changes(before.images, after.images, was)
     instead = torch.stack([(was & (after.labels == i)).sum((1, 2)) for i in range(len(LABELS))], 1)
     return Scorecard(target, before, after, inside, outside, instead)
+
+
+def changes(before, after, masks):
+    """The mean change of a colour inside the masks and outside, two (n,), NaN where there is nothing of it.
+
+    Arguments: `before` and `after`, images (n, 3, h, w) of the same latents; `masks`, bool (n, h, w), such as boxes':
+    so an edit is judged also where no instrument can say what is there.
+    """
+    change = (after - before).abs().mean(1)
+    return tuple((change * where).sum((1, 2)) / where.sum((1, 2)) for where in (masks, ~masks))
 
 
 def scorecard(

@@ -547,3 +547,36 @@ def test_units_of_a_wrapped_generator_have_the_same_effects(generator, z):
     assert torch.equal(effects.direct_effect(wrapped, "32x32", z[:4], Colours()), expected)
     wide = effects.direct_effect(generator, "32x32", z[:4, :, None, None], Colours())
     assert torch.equal(wide, expected)
+
+
+def test_boxes_are_the_hands_or_the_instruments_or_are_asked_for(generator, z, tmp_path):
+    samples, seeds, mine = generator(z), list(range(60)), tmp_path / "mine.json"
+    seen = forgetting.component_boxes(Colours().read(samples).mask("window"), seeds)
+    assert forgetting.boxes_on(samples, seeds, mine, Colours()) == seen
+    drawn = [Box(3, 0, 0, 9, 9), Box(4, 0, 0, 9, 9), Box(5, 0, 0, 9, 9, "bed")]
+    forgetting.save_boxes(mine, seeds, drawn)
+    for instrument in (Colours(), None):
+        assert forgetting.boxes_on(samples, seeds, mine, instrument) == drawn[:2]
+    for boxes, target in ((drawn[:1], "window"), (drawn, "bed"), ([], "window")):
+        forgetting.save_boxes(mine, seeds, boxes)
+        with pytest.raises(
+            measure.MeasureError, match=f"[01] of 60 samples have a box around a {target} in"
+        ):
+            forgetting.boxes_on(samples, seeds, mine, Colours(), target)
+    mine.unlink()
+    for images, instrument, whose in (
+        (torch.zeros(60, 3, 64, 64), Colours(), "by the instrument"),
+        (samples, None, "by hand, and no instrument knows"),
+    ):
+        with pytest.raises(
+            measure.MeasureError, match=f"0 of 60 .*{whose}.*mine.json', seeds"
+        ) as error:
+            forgetting.boxes_on(images, seeds, mine, instrument)
+        assert "\n" not in str(error.value)
+
+
+def test_changes_are_the_scorecards(generator, z, windows):
+    card = effects.scorecard(generator, z, "8x8", [PLANTED], Colours())
+    found = effects.changes(card.before.images, card.after.images, windows)
+    for ours, theirs in zip(found, (card.inside, card.outside), strict=True):
+        torch.testing.assert_close(ours, theirs, equal_nan=True)
