@@ -13,7 +13,13 @@ FIRST = (
     "test_panels_in_jupyter.py", "test_command.py", "test_processes.py", "test_annotate.py",
 )  # fmt: skip
 # What a quick look leaves out: notebooks, these files, tests with one of these fixtures, and those of over a second.
-SLOW_FILES = {"test_book.py", "test_own_weights.py", "test_panels_in_jupyter.py", "test_memory.py"}
+SLOW_FILES = {
+    "test_book.py",
+    "test_odd.py",
+    "test_own_weights.py",
+    "test_panels_in_jupyter.py",
+    "test_memory.py",
+}
 SLOW_FIXTURES = {"browser", "two", "held_out", "portraits"}
 SLOW = {
     "test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book",
