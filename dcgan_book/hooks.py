@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Hook:
@@ -199,9 +200,14 @@ def ablate(
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by each batch's own statistics, as the authors' code does even when sampling.
 
-    After an ablation it then normalises anew, which fixed statistics don't. The running statistics stand still.
+    After an ablation it then normalises anew, which fixed statistics don't. The running statistics stand still. Raises
+    ValueError for a network without BatchNorm, traced ones among them.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    if not norms:
+        raise ValueError(
+            f"a {type(model).__name__} has no BatchNorm whose statistics could be a batch's own"
+        )
     before = [(norm.training, norm.track_running_stats) for norm in norms]
     try:
         for norm in norms:

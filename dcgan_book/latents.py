@@ -6,6 +6,7 @@ import math
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 PRIORS = ("uniform", "normal")
 
@@ -54,7 +55,7 @@ def recalibrate(
     Returns `generator`, changed in place. Raises ValueError, and changes nothing, for another prior.
     """
     _known(prior)
-    norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms = [layer for layer in generator.modules() if isinstance(layer, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -347,3 +347,31 @@ def test_a_users_own_hooks_go_with_a_copy(generator, z):
         generator(z)
         handle.remove()
     assert hooks_left(twin) == 1
+
+
+def test_latents_of_the_tutorials_shape_are_read_too(generator, z):
+    expected = activations_of(generator, "8x8", z)
+    assert torch.equal(activations_of(generator, "8x8", z[:, :, None, None], batch=4), expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch advises against tracing
+def test_batch_statistics_are_for_networks_with_batchnorm(generator, z):
+    traced = torch.jit.trace(generator, z)
+    for model in (traced, nn.Sequential(nn.Conv2d(3, 3, 1)), nn.Linear(2, 2)):
+        with pytest.raises(ValueError, match="has no BatchNorm"), batch_statistics(model):
+            pass
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(generator))
+    with batch_statistics(synchronised):
+        norms = [layer for layer in synchronised.modules() if isinstance(layer, nn.SyncBatchNorm)]
+        assert len(norms) == 4 and all(layer.training for layer in norms)
+
+
+@pytest.mark.parametrize("wrap", [compiled, nn.DataParallel])
+def test_batch_statistics_of_a_wrapped_network(generator, z, wrap):
+    wrapped = wrap(generator).eval()
+    images = wrapped(z)
+    with batch_statistics(generator):
+        expected = generator(z)
+    with batch_statistics(wrapped):
+        assert torch.equal(wrapped(z), expected)
+    assert torch.equal(wrapped(z), images) and not torch.equal(images, expected)

@@ -7,6 +7,7 @@ from odd import odd, shipped_latents
 from dcgan_book import arithmetic, features, forgetting, hooks, live, measure, pretrained, walking
 from dcgan_book.latents import stream
 from dcgan_book.live import annotate
+from dcgan_book.models import Generator
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +98,22 @@ def test_chapter_5_adds_up(pairs):
     assert measure.load("faces").presence(other.generator(nine))["face"].float().mean() > 0.5
     figure = live.arithmetic(other, pool[:9], ["a"] * 9, [[0, 1], [2, 3], [4, 5]])
     assert figure.data["norms"] == arithmetic.NORMS[:2] and len(figure.z[0]) == 120
+
+
+def test_a_live_figure_gets_biases_too():
+    """Its weights are folded: convolutions and the tanh give the images."""
+    torch.manual_seed(0)
+    state = Generator(4, 6).state_dict()
+    for stage in ("4x4", "8x8", "64x64"):
+        weight = state[f"stages.{stage}.0.weight"]
+        state[f"stages.{stage}.0.bias"] = torch.rand(weight.shape[1]) - 0.5
+    generator = Generator.from_state_dict(state)
+    z = torch.randn(3, 6)
+    x = z[:, :, None, None]
+    for i, (weight, bias) in enumerate(live.fold(generator)):
+        stride, padding = (2, 1) if i else (1, 0)
+        x = torch.nn.functional.conv_transpose2d(
+            x.relu() if i > 1 else x, weight, bias, stride, padding
+        )
+        x = x.relu() if i == 0 else x
+    torch.testing.assert_close(x.tanh(), generator(z), rtol=0, atol=1e-5)
