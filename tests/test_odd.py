@@ -100,6 +100,24 @@ def test_chapter_5_adds_up(pairs):
     assert figure.data["norms"] == arithmetic.NORMS[:2] and len(figure.z[0]) == 120
 
 
+def test_figures_take_latents_of_the_tutorials_shape(pairs):
+    other, _ = pairs["faces"]
+    z = other.draw_z(6, stream(0, "wide"))
+    for make in (
+        lambda z: live.arithmetic(other, z, ["a"] * 6, [[0], [1], [2]], {"b": z[0]}),
+        lambda z: live.picker(other, range(6), z, ["a"]),
+        lambda z: live.forgetting(other, z[:2], {"a": ("8x8", [0, 1, 2, 3])}, ("8x8", [0], [1.0])),
+    ):
+        wide, plain = make(z[:, :, None, None]), make(z)
+        if "noise" in wide.data:  # which chance decides
+            wide.data, plain.data = (
+                {k: v for k, v in each.data.items() if k != "noise"} for each in (wide, plain)
+            )
+        assert wide.data == plain.data and [len(one) for one in wide.z] == [
+            len(one) for one in plain.z
+        ]
+
+
 def test_a_live_figure_gets_biases_too():
     """Its weights are folded: convolutions and the tanh give the images."""
     torch.manual_seed(0)
