@@ -215,44 +215,6 @@ def dots(ax, table):
     ax.set_ylim(len(names) - 0.5, -0.5)  # the first on top
 
 
-def verdicts(counts, names):
-    """How often each verdict was given: `counts`, section to {verdict: times}; `names`, the verdicts in their order."""
-    fig = unmanaged(7, 0.34 * len(counts) + 0.8)
-    with style():
-        ax = fig.subplots()
-        looks = zip(
-            names,
-            ("#0b4a73", "#7fb2d6", "white", "0.85"),
-            ("", "", "", "///"),
-            ("w", "k", "k", "k"),
-            strict=True,
-        )
-        left = np.zeros(len(counts))
-        for name, colour, hatch, ink in looks:
-            values = np.array([of.get(name, 0) for of in counts.values()])
-            bars = ax.barh(
-                list(counts),
-                values,
-                left=left,
-                color=colour,
-                hatch=hatch,
-                edgecolor="0.3",
-                label=name,
-            )
-            ax.bar_label(
-                bars, [str(v) if v else "" for v in values], label_type="center", color=ink
-            )
-            left += values
-        ax.invert_yaxis()
-        ax.grid(False)
-        ax.set_xlim(0, 1.01 * left.max())  # or the longest bar loses its right edge
-        ax.spines[:].set_visible(False)
-        ax.tick_params(length=0)
-        ax.set_xticks([])
-        fig.legend(loc="outside upper center", ncols=len(names), handlelength=1.2)
-    return fig
-
-
 def _losses(ax, log):
     _line(ax, log, "d_loss", "D's loss", BLUE, "-")
     _line(ax, log, "g_loss", "G's loss", ORANGE, "--")

@@ -8,7 +8,7 @@ from playwright.sync_api import Error, sync_playwright
 # Files go to the processes in this order, those of many seconds first, so that no process is left with one at the
 # end. The built pages come before all: they are looked at as they are only while no source has changed since.
 FIRST = (
-    "test_book.py", "test_own_weights.py", "test_classkit.py", "05-arithmetic.ipynb", "04-forgetting.ipynb",
+    "test_book.py", "test_notebooks_in_jupyter.py", "test_own_weights.py", "test_classkit.py", "05-arithmetic.ipynb", "04-forgetting.ipynb",
     "03-features.ipynb", "02-walking.ipynb", "01-training.ipynb", "test_measure.py", "test_panels.py",
     "test_panels_in_jupyter.py", "test_command.py", "test_processes.py", "test_annotate.py",
 )  # fmt: skip
@@ -18,6 +18,7 @@ SLOW_FILES = {
     "test_odd.py",
     "test_own_weights.py",
     "test_panels_in_jupyter.py",
+    "test_notebooks_in_jupyter.py",
     "test_memory.py",
 }
 SLOW_FIXTURES = {"browser", "two", "held_out", "portraits"}

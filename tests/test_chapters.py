@@ -13,7 +13,6 @@ from dcgan_book import arithmetic, measure, models, pretrained, training
 from dcgan_book.latents import draw_z
 
 BOOK = Path(__file__).parent.parent / "book"
-COLUMNS = 84  # what fits beside the contents in a window of 1200 pixels, see book.css
 
 
 def operations(function):
@@ -122,19 +121,3 @@ def test_the_step_is_the_packages(derived, options):
             + [weight for network in networks for weight in network.parameters()]
         )
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))
-
-
-@pytest.mark.parametrize("path", sorted(BOOK.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_code_that_a_reader_sees_fits_the_page(path):
-    cells = [
-        cell
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if cell["cell_type"] == "code"
-    ]
-    shown = [
-        cell
-        for cell in cells
-        if not {"remove-cell", "remove-input"} & set(cell["metadata"].get("tags", []))
-    ]
-    lines = [line for cell in shown for line in "".join(cell["source"]).splitlines()]
-    assert [line for line in lines if len(line) > COLUMNS] == []

@@ -59,19 +59,6 @@ def test_a_variable_says_whose_weights_are_meant(own, monkeypatch):
     assert pretrained.load("rooms").card == shipped.card
 
 
-def test_claims_of_your_own_weights_go_where_you_say(monkeypatch, tmp_path):
-    row = ledger.Row("c", "6", "t", "12 %", "k", "holds", "fig")
-    monkeypatch.setenv("DCGAN_BOOK_RESULTS", str(tmp_path / "mine"))
-    assert ledger.write("01-training", [row]) == tmp_path / "mine" / "01-training.json"
-    with pytest.raises(ledger.LedgerError, match="there is no"):
-        ledger.write("01-training", [row], tmp_path / "elsewhere")  # a folder that the caller names
-    assert (
-        ledger.load("01-training", tmp_path / "mine")
-        == [row]
-        != ledger.load("01-training", BOOK / "results")
-    )
-
-
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory):
     """A copy of the experiments, since one that is not refused writes beside itself."""
@@ -156,6 +143,11 @@ def test_a_chapter_runs_on_weights_of_your_own(runs, chapter, monkeypatch):
         if "text" in output
     )
     assert "weights of your own" in printed
-    book, mine = ledger.load(chapter, BOOK / "results"), ledger.load(chapter, runs / "results")
-    assert [row.claim for row in mine] == [row.claim for row in book]
-    assert [row.value for row in mine] != [row.value for row in book]
+    book, mine = (ledger.load(folder) for folder in (BOOK / "results", runs / "results"))
+    tested = [
+        claim.id
+        for claim in ledger.registry(BOOK / "claims.yml").values()
+        if claim.chapter == chapter
+    ]
+    known = [name for name in tested if book.get(name)]
+    assert known and all(mine[name] for name in known)

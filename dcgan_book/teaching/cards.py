@@ -25,25 +25,69 @@ TRACK = "flex:2 1 7rem;position:relative;height:1.3em;background:linear-gradient
 def card(
     claim: Claim,
     measured: Sequence[Measured] | Bound | None = None,
-    fine_print: str = "#the-fine-print",
+    link: tuple[str, str] = ("The fine print", "#the-fine-print"),
 ) -> str:
     """The card of a claim as HTML.
 
     Arguments: `claim`, of `verdicts.registry`; `measured`, as for `verdicts.verdict`, whose errors it raises;
-    `fine_print`, where its link leads.
+    `link`, the words of its link and where it leads.
     """
     found = verdict(claim, measured)
     parts = [
-        f'<div class="verdict-card" style="{BOX}">',
+        f'<div class="verdict-card" id="claim-{claim.id}" style="{BOX}">',
         f'<span style="{PILL}">{SIGNS[found.word]} {found.word}</span>',
         f"<small>{source(claim)} · <code>{claim.id}</code></small><br>",
         f"<strong>{html.escape(claim.claim)}{'' if claim.claim.endswith('?') else '.'}</strong>",
         _picture(claim, measured),
         f"<div><small>{_rule(claim, found)} ",
-        f'<a href="{html.escape(fine_print)}">The fine print</a></small></div>',
+        f'<a href="{html.escape(link[1])}">{html.escape(link[0])}</a></small></div>',
         "</div>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def overview(
+    claims: Sequence[Claim], measured: dict[str, Sequence[Measured] | Bound | None], link: str
+) -> str:
+    """All claims as one picture, a line each, as HTML: verdict, claim, and value beside control on one axis.
+
+    Arguments: `claims`, of the registry; `measured`, by id; `link`, where a claim leads, with {chapter} and {id} in it.
+    Of several readings that stands which is least clear of its control.
+    """
+    lines = []
+    for claim in claims:
+        values = measured.get(claim.id)
+        word = verdict(claim, values).word
+        track = numbers = ""
+        if claim.rule and values:
+            track, numbers = _against(claim.rule, values)
+        href = html.escape(link.format(chapter=claim.chapter, id=claim.id))
+        lines.append(
+            f'<div style="{ROW}"><span style="flex:4 1 16rem"><b aria-hidden="true">{SIGNS[word]}</b> '
+            f'<a href="{href}">{html.escape(claim.claim)}</a></span>'
+            f'<span style="flex:0 0 10rem">{word}</span>'
+            f'<span style="{TRACK if track else "flex:2 1 7rem"}">{track}</span>'
+            f'<span style="flex:0 0 8.5rem">{numbers}</span></div>'
+        )
+    return '<div class="claims-overview">' + "\n".join(lines) + "</div>"
+
+
+def _against(rule, values):
+    """The reading that is least clear of its control: both on an axis, and in words."""
+
+    def clearance(each):
+        if rule.clear == "above":
+            return each.value.low - each.control.high
+        return each.control.low - each.value.high
+
+    worst = min(values, key=clearance)
+    level = rule.level[1] if rule.level and rule.level[0] != "as" else None
+    axis = _axis([worst.value, worst.control], level, rule.unit)
+    dots = _dots(worst.control, False, axis) + _dots(worst.value, True, axis)
+    return (
+        _line(level, axis) + dots,
+        f"{_number(worst.value.value, rule.unit)} against {_number(worst.control.value, rule.unit)}",
+    )
 
 
 def source(claim: Claim) -> str:
@@ -100,6 +144,16 @@ def _picture(claim, measured):
 
 
 def _row(name, estimate, full, level, axis, unit):
+    number = f"{_number(estimate.value, unit)} [{_number(estimate.low, unit)}, {_number(estimate.high, unit)}]"
+    return (
+        f'<div style="{ROW}"><span style="{NAME}">{html.escape(name)}</span>'
+        f'<span style="{TRACK}">{_line(level, axis)}{_dots(estimate, full, axis)}</span>'
+        f'<span style="{NUMBER}">{number}</span></div>'
+    )
+
+
+def _dots(estimate, full, axis):
+    """An estimate on its track: a dot, and a bar from end to end of its interval."""
     low, value, high = (
         _place(number, axis) for number in (estimate.low, estimate.value, estimate.high)
     )
@@ -113,16 +167,15 @@ def _row(name, estimate, full, level, axis, unit):
         f"position:absolute;left:calc({value}% - 5px);top:calc(50% - 5px);width:10px;height:10px;box-sizing:border-box;"
         f"border:2px solid currentColor;border-radius:50%;background:{filling}"
     )
-    line = ""
-    if level is not None:
-        at = _place(level, axis)
-        line = f'<i style="position:absolute;left:{at}%;top:-.1em;bottom:-.1em;border-left:2px dashed #8a94a6"></i>'
-    number = f"{_number(estimate.value, unit)} [{_number(estimate.low, unit)}, {_number(estimate.high, unit)}]"
-    return (
-        f'<div style="{ROW}"><span style="{NAME}">{html.escape(name)}</span>'
-        f'<span style="{TRACK}">{line}<i style="{bar}"></i><i style="{dot}"></i></span>'
-        f'<span style="{NUMBER}">{number}</span></div>'
-    )
+    return f'<i style="{bar}"></i><i style="{dot}"></i>'
+
+
+def _line(level, axis):
+    """The level that the words ask for."""
+    if level is None:
+        return ""
+    at = _place(level, axis)
+    return f'<i style="position:absolute;left:{at}%;top:-.1em;bottom:-.1em;border-left:2px dashed #8a94a6"></i>'
 
 
 def _axis(estimates: Sequence[Estimate], level, unit):

@@ -1,28 +1,31 @@
-"""The class kit: student copies, the book of solutions, slides, and checks that refuse wrong answers.
+"""The class kit: student copies, the book of solutions, slides, and checks of exercises.
 
-`python -m dcgan_book.teaching students class/` writes the chapters with empty answers, `solutions class/solutions` with
-all answers open, `slides slides` one offline HTML file a chapter. Cells say by their tags what they are: `solution`, a
-right answer; `check`, what tells right from wrong; `wrong`, wrong answers that the check has to refuse (see `refuses`).
+`python -m dcgan_book.teaching students class/` writes the chapters without their solutions, `solutions class/solutions`
+with all answers filled in, `slides slides` one offline HTML file a chapter. In a chapter an exercise is a block quote
+that begins with a bold "Exercise: ...", its solution a `<details>` below it; a cell tagged `answer` waits for the
+reader's, and one tagged `check` tells right from wrong.
 """
 
-import ast
 import copy
+import dis
 import html
 import json
-import os
 import re
 import shutil
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
 import nbformat
 
-FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<title>.*)\n"
-                   r"(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*$", re.M)  # fmt: skip
-ROLE = re.compile(r"(?P<before>[ ]?)\{(?P<role>[\w:]+)\}`(?P<text>[^`]*)`")
-TARGET = re.compile(r"^\([\w-]+\)=(\n|$)", re.M)
-GLUED = "application/papermill.record/"
-EMPTY = "# Your answer. The check below asks for: {}\n"
+EXERCISE = re.compile(
+    r"^> \*\*Exercise: (?P<title>[^*]+?)\.?\*\*\s*(?:> )?"
+    r"\*(?P<minutes>[^,*]+), (?P<difficulty>\w+), (?P<kind>[\w ]+)\.\*", re.M
+)  # fmt: skip
+SOLUTION = re.compile(r"\n*<details><summary>(?P<title>[^<]*)</summary>\n(?P<body>.*?)</details>", re.S)  # fmt: skip
+CODE = re.compile(r"^```python\n(.*?)^```$", re.S | re.M)
+CAPTION = "**Figure:"
+UNANSWERED = "Not answered yet: put your answer in the place of the dots above, and run both cells."
 
 
 class ClasskitError(ValueError):
@@ -45,40 +48,59 @@ def tags(cell):
 # ------------------------------------------------------------------------------------------------- exercises
 
 
-def refuses(check, *wrong):
-    """Tries wrong answers on an exercise's check; AssertionError for one that it accepts.
+def answered(answer: object) -> bool:
+    """Whether an answer is one: neither dots, nor a function of nothing but dots."""
+    if answer is ...:
+        return False
+    code = getattr(answer, "__code__", None)
+    if code is None:
+        return True
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
+    return len(steps) > 2 or steps[0].argval not in (None, ...)
 
-    check: a function of an answer that raises AssertionError, with a message, where the answer is wrong. Every check
-    of the book is tried so, next to the right answer that its chapter gives. With weights of your own (then the
-    variable DCGAN_BOOK_RESULTS is set) none is tried: what they draw may be too poor to tell answers apart.
+
+def check(test: Callable, *answers: object) -> None:
+    """Says whether an exercise's answers are right.
+
+    test: a function of the answers that raises AssertionError, with a message, where they are wrong. It is
+    not asked while one of them is still dots.
     """
-    if os.environ.get("DCGAN_BOOK_RESULTS"):
+    if not all(answered(answer) for answer in answers):
+        print(UNANSWERED)
         return
+    try:
+        test(*answers)
+    except AssertionError as refusal:
+        print(f"Not yet: {refusal}")
+    else:
+        print("Right.")
+
+
+def refuses(test: Callable, *wrong: object) -> None:
+    """Tries wrong answers on an exercise's check; AssertionError for one that it accepts, or refuses without a word.
+
+    A wrong answer to a test of several things is a tuple of them.
+    """
     for i, answer in enumerate(wrong):
         try:
-            check(answer)
+            test(*answer) if isinstance(answer, tuple) else test(answer)
         except AssertionError as refusal:
             if not str(refusal):
                 raise AssertionError(
-                    f"{check.__name__} refuses wrong answer {i} without a word"
+                    f"{test.__name__} refuses wrong answer {i} without a word"
                 ) from refusal
         else:
-            raise AssertionError(f"{check.__name__} accepts wrong answer {i}")
+            raise AssertionError(f"{test.__name__} accepts wrong answer {i}")
 
 
 def exercises(notebook):
-    """The titles of a notebook's exercises, each with its line of minutes, difficulty and kind."""
-    found = []
-    for cell in notebook.cells:
-        for match in FENCE.finditer(cell.source if cell.cell_type == "markdown" else ""):
-            if match["title"].startswith("Exercise"):
-                line = re.search(
-                    r"^\*(?P<minutes>[^,*]+), (?P<difficulty>\w+), (?P<kind>[\w ]+)\.\*",
-                    match["body"],
-                    re.M,
-                )
-                found.append((match["title"].removeprefix("Exercise: "), line and line.groupdict()))
-    return found
+    """The exercises of a notebook: dicts of title, minutes, difficulty and kind."""
+    return [
+        match.groupdict()
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for match in EXERCISE.finditer(cell.source)
+    ]
 
 
 def self_test(chapter, folder="self-tests"):
@@ -97,136 +119,40 @@ def self_test(chapter, folder="self-tests"):
 
 
 def students(notebook):
-    """A copy of a notebook with the answers taken out.
-
-    Solutions in the text go, cells tagged `solution` keep one line that says which names their check asks for, and a
-    check that fails does not stop what follows. Wrong answers and the ledger, which only the book needs, go too.
-    """
-    notebook = _plain(notebook, _closed)
-    checks = "".join(cell.source for cell in notebook.cells if "check" in tags(cell))
+    """A copy of a notebook without its solutions, and without the ledger's last word, which only the book needs."""
+    notebook = _copy(notebook)
     for cell in notebook.cells:
-        if "solution" in tags(cell):
-            names = [name for name in _names(cell.source) if re.search(rf"\b{name}\b", checks)]
-            cell.source = EMPTY.format(", ".join(names))
-            cell.metadata.tags = ["answer"]
-        elif "check" in tags(cell):
-            cell.metadata.tags = ["check", "raises-exception"]
+        if cell.cell_type == "markdown":
+            cell.source = SOLUTION.sub("", cell.source)
     return notebook
 
 
 def solutions(notebook):
-    """A copy of a notebook with every solution open, below its exercise."""
-    notebook = _plain(notebook, _opened)
-    for cell in notebook.cells:
-        cell.metadata["tags"] = sorted(tags(cell) - {"hide-cell"})
-    return notebook
+    """A copy of a notebook with every solution open, its code in the cell that waits for an answer.
 
-
-def _plain(notebook, solution):
-    """A copy whose text needs no MyST: exercises are headings, `solution` writes what their dropdowns hold."""
-    notebook = copy.deepcopy(notebook)
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if "wrong" not in tags(cell) and "ledger.write(" not in cell.source
-    ]
-    values = glued(notebook)
-    notebook.metadata.pop("glued", None)
+    Raises ClasskitError for such a cell without a solution before it.
+    """
+    notebook, code = _copy(notebook), ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            text = FENCE.sub(lambda match: _block(match, solution), cell.source)
-            cell.source = _prose(text, values)
-        else:
-            cell.outputs, cell.execution_count = [], None
-            if "remove-cell" in tags(cell):  # numbers for the pages' text
-                cell.metadata["jupyter"] = {"source_hidden": True}
+            code = "\n\n\n".join(
+                block.strip() for match in SOLUTION.finditer(cell.source) for block in CODE.findall(match["body"])
+            ) or code  # fmt: skip
+            cell.source = SOLUTION.sub(lambda match: f"\n\n**{match['title']}**\n{match['body']}", cell.source)  # fmt: skip
+        elif "answer" in tags(cell):
+            if not code:
+                raise ClasskitError(f"no solution stands before the answer {cell.source!r}")
+            cell.source, code = code, ""
     return notebook
 
 
-def _block(match, solution):
-    body = FENCE.sub(
-        lambda inner: solution(inner) if inner["kind"] == "dropdown" else inner[0], match["body"]
-    )
-    if match["kind"] == "dropdown":
-        return solution(match)
-    if match["kind"] != "admonition":
-        return "" if match["kind"].startswith("foot") else match[0]
-    body = re.sub(r"\A(:[\w-]+:.*\n)+\n*", "", body)
-    return f"#### {match['title']}\n\n{body.strip()}"
-
-
-def _closed(match):
-    return ""
-
-
-def _opened(match):
-    return f"**{match['title']}**\n\n{match['body'].strip()}\n"
-
-
-def _names(source):
-    """The names that a cell defines at its outermost level: functions first."""
-    body = ast.parse(source).body
-    names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    names += [target.id for node in body if isinstance(node, ast.Assign) for target in node.targets
-              if isinstance(target, ast.Name) and target.id != "_"]  # fmt: skip
-    return list(dict.fromkeys(names))
-
-
-# ----------------------------------------------------------------------------------------------------- text
-
-
-def read(path):
-    """A notebook; to one that a build has run belongs what its cells glued, which the build keeps beside it."""
-    notebook, beside = nbformat.read(path, as_version=4), path.with_suffix(".glue.json")
-    if beside.exists():
-        known = {
-            name: output["data"]
-            for name, output in json.loads(beside.read_text(encoding="utf-8")).items()
-        }
-        notebook.metadata["glued"] = {
-            name: of["text/plain"] for name, of in known.items() if "text/plain" in of
-        }
-    return notebook
-
-
-def glued(notebook):
-    """What the cells of a notebook that was run have glued: name to str; empty for one without outputs."""
-    values = dict(notebook.metadata.get("glued", {}))
+def _copy(notebook):
+    notebook = copy.deepcopy(notebook)
+    notebook.cells = [cell for cell in notebook.cells if "ledger.close()" not in cell.source]
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
-            text = output.get("data", {}).get(GLUED + "text/plain")
-            if text is not None:
-                values[name.removeprefix(GLUED)] = text
-    return values
-
-
-def _prose(text, values):
-    """Text without MyST's targets and roles."""
-    return ROLE.sub(lambda match: _role(match, values), TARGET.sub("", text))
-
-
-def _role(match, values):
-    """A role of MyST in plain Markdown. A citation goes with the space before it, unless its author is the sentence's."""
-    before, role, text = match.groups()
-    shown, _, target = text.rpartition(" <")
-    if role.startswith("foot"):
-        author, year = re.match(r"([a-z]*)(\d*)", text).groups()
-        return f"{before}{author.capitalize()} {year}" if role == "footcite:t" else ""
-    if role == "glue:text":
-        name, _, form = text.partition(":")
-        return before + _formatted(values.get(name, "…"), form)
-    if role == "doc":
-        page = target.rstrip(">") if shown else text
-        return f"{before}[{shown or page}]({page}.ipynb)"
-    return before + (shown or text)
-
-
-def _formatted(value, form):
-    try:
-        return format(ast.literal_eval(value), form)
-    except (ValueError, SyntaxError):
-        return value.strip("'")
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
 
 
 # --------------------------------------------------------------------------------------------------- slides
@@ -302,52 +228,49 @@ def _slides(notebook):
 
 
 def _parts(notebook):
-    values = glued(notebook)
+    pictures = []
     for cell in notebook.cells:
         given = cell.metadata.get("slideshow", {}).get("slide_type")
         if cell.cell_type == "markdown":
-            for kind, text in _talk(cell.source):
-                yield nbformat.v4.new_markdown_cell(_math(_prose(text, values))), given or kind
-        elif figure := cell.metadata.get("mystnb", {}).get("figure"):
-            says = html.escape(cell.metadata["mystnb"].get("image", {}).get("alt", ""))
-            pictures = [
-                output.data["image/png"]
-                for output in cell.outputs
-                if "image/png" in output.get("data", {})
-            ]
-            shown = [
-                f'<img src="data:image/png;base64,{picture.strip()}" alt="{says}">'
-                for picture in pictures
-            ]
-            text = "\n".join([*shown, f'<p class="caption">{figure["caption"]}</p>'])
-            yield nbformat.v4.new_markdown_cell(text), given or "subslide"
-        elif given not in (None, "skip") or "derived" in tags(cell):
+            text = SOLUTION.sub("", cell.source)
+            if pictures and text.startswith(CAPTION):
+                caption, _, text = text.partition("\n")
+                yield nbformat.v4.new_markdown_cell("\n".join([*pictures, caption])), "subslide"
+            pictures = []
+            for kind, part in _talk(text):
+                yield nbformat.v4.new_markdown_cell(_math(part)), given or kind
+            continue
+        pictures = _pictures(cell)
+        if not pictures and (given not in (None, "skip") or "derived" in tags(cell)):
             yield copy.deepcopy(cell), given or "subslide"
+
+
+def _pictures(cell):
+    """The pictures that a cell has put out, as HTML."""
+    says = html.escape(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", ""))
+    found = [output.data["image/png"] for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})]  # fmt: skip
+    return [f'<img src="data:image/png;base64,{one.strip()}" alt="{says}">' for one in found]
 
 
 def _talk(text):
     """(slide type, text) of the parts of a text, in order.
 
-    A heading opens a slide with the first sentence below it. Tables and lists stand on slides, exercises without their
-    solutions too; what else is said goes to the notes. A heading of UNSPOKEN opens nothing.
+    A heading opens a slide with the first sentence below it. Tables, lists and exercises stand on slides; what else is
+    said goes to the notes. A heading of UNSPOKEN opens nothing.
     """
-    at, fresh = 0, False
-    for match in re.finditer(FENCE.pattern + r"|^#{1,3} (?P<heading>.*)$|\Z", text, re.M):
-        for block in filter(
-            None, (part.strip() for part in re.split(r"\n\s*\n", text[at : match.start()]))
-        ):
-            if fresh and block[0] not in "|-*:(":
-                sentence = re.match(r".*?[.?!](?=\s|$)", block, re.S)
-                yield "-", sentence[0] if sentence else block
-            fresh = False
-            for part in _points(block):
-                yield ("subslide" if block[0] in "|-" else "notes"), part
-        at = match.end()
-        if match["heading"] and match["heading"] not in UNSPOKEN:
-            yield "slide", match[0]
-            fresh = True
-        elif match["kind"] == "admonition":
-            yield "subslide", _block(match, _closed)
+    fresh = False
+    for block in filter(None, (part.strip() for part in re.split(r"\n\s*\n", text))):
+        if heading := re.match(r"#{1,3} (.*)", block):
+            if heading[1] not in UNSPOKEN:
+                yield "slide", block
+                fresh = True
+            continue
+        if fresh and block[0] not in "|->":
+            sentence = re.match(r".*?[.?!](?=\s|$)", block, re.S)
+            yield "-", sentence[0] if sentence else block
+        fresh = False
+        for part in _points(block):
+            yield ("subslide" if block[0] in "|->" else "notes"), part
 
 
 def _points(block):
@@ -382,25 +305,17 @@ def write(what, path, to):
         raise ClasskitError(f"{to} holds the chapters themselves: name another folder")
     to.mkdir(parents=True, exist_ok=True)
     book = path.resolve().parent
-    # where a build leaves what it has run
-    built = book.parent / "_build" / "jupyter_execute" / book.name / path.name
-    source = built if built.exists() and (what == "slides" or _same(built, path)) else path
-    notebook = read(source)
     if what == "slides":
+        built = book.parent / "_build" / "jupyter_execute" / book.name / path.name
+        notebook = nbformat.read(built if built.exists() else path, as_version=4)
         target = to / f"{path.stem}.html"
         target.write_text(slides(notebook, path.stem), encoding="utf-8")
         return target
+    notebook = nbformat.read(path, as_version=4)
     nbformat.write((students if what == "students" else solutions)(notebook), to / path.name)
     but = shutil.ignore_patterns("*.py", "__pycache__")
-    for beside in ("experiments", "self-tests"):  # which the copies read
+    for beside in ("experiments", "self-tests", "results"):  # which the copies read
         if (book / beside).exists():
             shutil.copytree(book / beside, to / beside, dirs_exist_ok=True, ignore=but)
+    shutil.copy(book / "claims.yml", to)
     return to / path.name
-
-
-def _same(built, path):
-    """Whether what was built is what the chapter says today."""
-    sources = [
-        [cell.source for cell in nbformat.read(file, as_version=4).cells] for file in (built, path)
-    ]
-    return sources[0] == sources[1]

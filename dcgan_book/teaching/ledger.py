@@ -1,142 +1,156 @@
-"""The ledger of claims: what each chapter tested, what it found, and beside which control.
+"""The ledger: what each chapter measured of each claim, beside its control, and the verdict that the rule gives.
 
-A chapter hands its rows to `write` near its end; `book/results/<chapter>.json` is committed, and the page "Claims"
-and the picture on the first page are made from these files alone. So they must be fresh: `write` compares, and a
-chapter whose run says something else fails with a LedgerError, as does one that has no file. To accept what it says
-now: `python -m dcgan_book.teaching accept 02-walking`.
+A chapter opens its `Ledger`, shows a card where it tests a claim, and closes the ledger near its end. What it measured
+is kept in `book/results/<chapter>.json`; the page "Claims" and the picture of all claims are made from these files
+alone, so they must be fresh: `close` compares, and a chapter whose run says something else fails with a LedgerError.
+To accept what it says now: `python -m dcgan_book.teaching accept 02-walking`.
 """
 
 import json
 import os
-import re
-from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
 
-VERDICTS = ("holds", "holds in part", "does not hold here", "cannot be tested here")
-SLACK = 0.02  # of a number without an interval: what another processor's rounding may change
-NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?")
-BETWEEN = r"[^\S\n]*%?[^\S\n]*"
-INTERVAL = re.compile(f"(?:{NUMBER.pattern}{BETWEEN})?\\[{NUMBER.pattern}{BETWEEN}(?:,|to) ?{NUMBER.pattern}{BETWEEN}\\]"
-                      f"|{NUMBER.pattern}")  # fmt: skip
+from IPython.display import HTML
+
+from dcgan_book.measure.intervals import Estimate
+from dcgan_book.teaching import cards, experiments
+from dcgan_book.teaching.verdicts import Bound, Claim, Measured, Verdict, registry, verdict
+
+SLACK = 0.02  # of a number whose interval is narrower: what another processor's rounding may change
+REMEDY = "if that is right, run 'python -m dcgan_book.teaching accept {}'"
 
 
 class LedgerError(ValueError):
-    """A row that is not one, or a chapter that says something else than the ledger; the message says which."""
+    """A chapter that says something else than its results file; the message says what."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One claim and its test; all are strings, made from the run's numbers.
+class Ledger:
+    """What one chapter measures. `chapter`: its file's name without ending ("02-walking"). `weights`: names such as
+    "rooms/generator" that its numbers depend on. `book`: the folder of `claims.yml` and `results`; by default that in
+    which a notebook's kernel runs. Raises ClaimError for a registry that is none."""
 
-    claim: what is claimed, in our words. section: of the paper ("6.2"), or "article" for a question of the article
-    this book grew from. test: how we test it. value: the number with its interval, "12.0% [9.1%, 15.3%]". control:
-    what the same test says where the claim must fail. verdict: one of VERDICTS. where: the name of the figure, or of
-    another target in the chapter, that shows it. Raises LedgerError where one is empty, or the verdict is another.
+    def __init__(self, chapter: str, *weights: str, book: str | Path = "."):
+        self.chapter, self.weights, self.book = chapter, weights, Path(book)
+        self.claims = registry(self.book / "claims.yml")
+        self.found: dict[str, tuple[tuple[Measured, ...] | Bound | None, Verdict]] = {}
+
+    def verdict(self, name: str, *measured: Measured | Bound) -> Verdict:
+        """The verdict that the rule of the claim `name` gives on what was measured, which is kept.
+
+        measured: one `Measured` for each reading of the rule, one `Bound`, or nothing where the registry says that the
+        claim is a question or cannot be tested. Raises LedgerError for a claim of no or another chapter, ClaimError for
+        values that do not fit the rule.
+        """
+        claim = self.claims.get(name)
+        if claim is None or claim.chapter != self.chapter:
+            of = "no chapter" if claim is None else f"chapter {claim.chapter}"
+            raise LedgerError(f"{name!r} is a claim of {of} in claims.yml, not of {self.chapter}")
+        values = _values(measured)
+        self.found[name] = values, verdict(claim, values)
+        return self.found[name][1]
+
+    def card(self, name: str, *measured: Measured | Bound) -> HTML:
+        """The card of a claim, to be shown where it is tested; arguments and errors as for `verdict`."""
+        self.verdict(name, *measured)
+        return HTML(cards.card(self.claims[name], self.found[name][0]))
+
+    def close(self) -> None:
+        """Compares what was measured with `results/<chapter>.json`.
+
+        It is written instead where the variable DCGAN_BOOK_ACCEPT is set. With DCGAN_BOOK_RESULTS, a folder for the
+        numbers of weights of your own, that folder is meant, and what is missing there is written. Raises LedgerError
+        for a missing file, other claims, another verdict, or a number outside the interval it was given.
+        """
+        own = os.environ.get("DCGAN_BOOK_RESULTS")
+        path = Path(own or self.book / "results").expanduser() / f"{self.chapter}.json"
+        remedy = REMEDY.format(self.chapter)
+        now = {name: _entry(values, word) for name, (values, word) in self.found.items()}
+        if os.environ.get("DCGAN_BOOK_ACCEPT") or (own and not path.exists()):
+            weights = () if own else self.weights
+            text = experiments.stamped({"claims": now}, f"{self.chapter}.ipynb", *weights)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(text, indent=1, ensure_ascii=False) + "\n"
+            path.write_text(text, encoding="utf-8", newline="\n")
+            return
+        if not path.exists():
+            raise LedgerError(f"there is no {path} to compare the chapter's numbers with: {remedy}")
+        then = experiments.load(path)["claims"]
+        if set(now) != set(then):
+            differ = ", ".join(sorted(set(now) ^ set(then)))
+            raise LedgerError(f"{path.name} has other claims than the chapter ({differ}): {remedy}")
+        for name, entry in now.items():
+            if why := difference(entry, then[name]):
+                raise LedgerError(f"{path.name}, {name}: {why}; {remedy}")
+
+
+def load(folder: str | Path) -> dict[str, tuple[Measured, ...] | Bound | None]:
+    """What all chapters have measured, by claim, from the files of `folder`, that of the results.
+
+    Raises StaleError for numbers of other weights than today's.
     """
-
-    claim: str
-    section: str
-    test: str
-    value: str
-    control: str
-    verdict: str
-    where: str
-
-    def __post_init__(self):
-        for field in fields(self):
-            text = getattr(self, field.name)
-            if not isinstance(text, str) or not text.strip():
-                raise LedgerError(
-                    f"{field.name} of the row {self.claim!r} is {text!r}: give a sentence or a name"
-                )
-        if set(self.claim) & set("`<>"):
-            raise LedgerError(
-                f"the claim {self.claim!r} becomes a link: write it without `, < and >"
-            )
-        if self.verdict not in VERDICTS:
-            raise LedgerError(f"{self.verdict!r} is no verdict: take one of {', '.join(VERDICTS)}")
+    return {
+        name: _measured(entry["measured"])
+        for path in sorted(Path(folder).glob("*.json"))
+        for name, entry in experiments.load(path)["claims"].items()
+    }
 
 
-def write(chapter, rows, folder=None, accept=False):
-    """Checks that a chapter's rows still say what its file says, or writes them where that is asked for.
-
-    chapter: its file's name without ending ("02-walking"). rows: a list of Row. folder: where the
-    files are; by default `results` beside the notebook, in whose folder its kernel runs. accept:
-    write the rows, whatever the file says; the variable DCGAN_BOOK_ACCEPT does so for a notebook.
-    If DCGAN_BOOK_RESULTS names a folder for the numbers of weights of your own, that one is the
-    default, and what is missing there is written. Returns the file's path. Raises LedgerError for no rows or
-    the same claim twice, for a missing file, and if the file says something else: other claims,
-    other words, a number outside the interval it was given, or one without an interval that differs
-    by more than 2 % and more than one in its last digit.
-    """
-    rows = list(rows)
-    twice = [claim for claim, times in Counter(row.claim for row in rows).items() if times > 1]
-    if not rows or twice:
-        raise LedgerError(
-            f"{chapter} claims {twice[0]!r} twice" if twice else f"{chapter} has no rows"
-        )
-    own = None if folder else os.environ.get("DCGAN_BOOK_RESULTS")
-    path = Path(folder or own or "results").expanduser() / f"{chapter}.json"
-    remedy = f"if that is right, run 'python -m dcgan_book.teaching accept {chapter}'"
-    if accept or os.environ.get("DCGAN_BOOK_ACCEPT") or (own and not path.exists()):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8", newline="\n")
-        return path
-    if not path.exists():
-        raise LedgerError(f"there is no {path} to compare the chapter's rows with: {remedy}")
-    known = load(chapter, path.parent)
-    if [row.claim for row in rows] != [row.claim for row in known]:
-        differ = sorted({row.claim for row in rows} ^ {row.claim for row in known}) or "their order"
-        raise LedgerError(f"{path.name} has other claims than the chapter ({differ}): {remedy}")
-    for now, then in zip(rows, known, strict=True):
-        for field in fields(Row):
-            new, old = getattr(now, field.name), getattr(then, field.name)
-            if not agree(new, old):
-                raise LedgerError(
-                    f"{path.name}, {now.claim!r}: {field.name} was {old!r} and is now {new!r}; {remedy}"
-                )
-    return path
+def difference(new: dict, old: dict) -> str:
+    """In which point two entries of a results file differ by more than chance or rounding may; "" for none."""
+    if new["verdict"] != old["verdict"]:
+        return f"the verdict was {old['verdict']!r} and is now {new['verdict']!r}"
+    news, olds = _numbers(new["measured"]), _numbers(old["measured"])
+    if news.keys() != olds.keys():
+        return f"measured were {', '.join(olds)}, and are now {', '.join(news)}"
+    for what, estimate in olds.items():
+        allowed = max((estimate[2] - estimate[1]) / 2, SLACK * abs(estimate[0]), 1e-4)
+        if max(abs(a - b) for a, b in zip(news[what], estimate, strict=True)) > allowed:
+            return f"{what} was {estimate} and is now {news[what]}"
+    return ""
 
 
-def load(chapter, folder):
-    """The rows of one chapter in a folder of results, a list of Row."""
+def _values(measured: Sequence) -> tuple[Measured, ...] | Bound | None:
+    return measured[0] if measured and isinstance(measured[0], Bound) else tuple(measured) or None
+
+
+def _entry(values, found):
+    return {"verdict": found.word, "reason": found.reason, "measured": _written(values)}
+
+
+def _written(values):
+    """What was measured, for JSON."""
+    if values is None:
+        return []
+    parts = [values] if isinstance(values, Bound) else values
     return [
-        Row(**row)
-        for row in json.loads((Path(folder) / f"{chapter}.json").read_text(encoding="utf-8"))
+        {name: list(part) if isinstance(part, Estimate) else part for name, part in vars(one).items()}
+        for one in parts
+    ]  # fmt: skip
+
+
+def _measured(written):
+    """The reverse of `_written`."""
+    known = [
+        {name: Estimate(*part) if isinstance(part, list) else part for name, part in one.items()}
+        for one in written
     ]
+    return _values([Bound(**one) if "power" in one else Measured(**one) for one in known])
 
 
-def load_all(folder):
-    """The rows of all chapters that have written theirs: a dict from chapter to list of Row, in the book's order."""
-    return {path.stem: load(path.stem, folder) for path in sorted(Path(folder).glob("*.json"))}
+def _numbers(written):
+    """Every estimate of an entry, under a name."""
+    return {
+        f"{name} ({one.get('reading', 'bound')})": part
+        for one in written
+        for name, part in one.items()
+        if isinstance(part, list)
+    }
 
 
-def agree(new, old):
-    """Whether two strings say the same: equal words, and numbers that agree within their interval or rounding.
-
-    >>> agree("54.1% [50.2%, 58.0%] of 400", "52.3% [48.4%, 56.2%] of 400"), agree("12.3", "13.1")
-    (True, False)
-    """
-    if NUMBER.sub("#", new) != NUMBER.sub("#", old):
-        return False
-    news, olds = _numbers(new), _numbers(old)
-    return all(
-        abs(a - b) <= min(width, other) for (a, width), (b, other) in zip(news, olds, strict=True)
-    )
-
-
-def _numbers(text):
-    """Every number of a text, and how far from it another may be: half of the interval that it stands with."""
-    numbers = []
-    for match in INTERVAL.finditer(text):
-        values = [
-            float(found.replace(",", "").replace("−", "-"))
-            for found in re.findall(NUMBER, match[0])
-        ]
-        half = (values[-1] - values[-2]) / 2 if match[0].endswith("]") else 0
-        for value, found in zip(values, re.findall(NUMBER, match[0]), strict=True):
-            digit = 10.0 ** -len(re.sub("e.*", "", found).partition(".")[2])
-            numbers.append((value, 1.001 * max(half, digit, SLACK * abs(value))))
-    return numbers
+def chapters(claims: dict[str, Claim]) -> dict[str, list[Claim]]:
+    """The claims of a registry by the chapter that tests them, in the registry's order."""
+    by: dict[str, list[Claim]] = {}
+    for claim in claims.values():
+        by.setdefault(claim.chapter, []).append(claim)
+    return dict(sorted(by.items()))

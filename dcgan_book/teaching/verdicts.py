@@ -17,6 +17,7 @@ HOLDS, IN_PART, NOT_HERE, UNTESTED = (
 VERDICTS = (HOLDS, IN_PART, NOT_HERE, UNTESTED)
 BOUND = "upper bound"  # what a claim of absence gets in the place of a verdict
 ANSWER = "answered"  # and a question
+NOT_RUN = "the rule stands, and the experiment that applies it has not been run yet"
 DECIDES = ("rule", "bound", "untested", "question")
 SIDES = ("above", "below")
 UNITS = ("%", "number")
@@ -136,7 +137,7 @@ def verdict(claim: Claim, measured: Sequence[Measured] | Bound | None = None) ->
     """Applies a claim's rule to what was measured: the word, and why.
 
     Arguments: `claim`, of the `registry`; `measured`, one `Measured` for each reading of the rule, a `Bound` for a claim
-    of absence, None where nothing could be measured.
+    of absence, None where nothing was measured: then it is not tested, and the reason says so.
 
     *Holds*: under every reading the value's interval is clear of the control's and reaches the level as a whole.
     *Holds in part*: under some reading it is clear. *Does not hold here*: under none. Raises ClaimError where readings
@@ -147,7 +148,7 @@ def verdict(claim: Claim, measured: Sequence[Measured] | Bound | None = None) ->
     if claim.question is not None:
         return Verdict(ANSWER, " ".join(claim.question.split()))
     if measured is None:
-        raise ClaimError(f"{claim.id}: nothing was measured, and the registry does not say why")
+        return Verdict(UNTESTED, NOT_RUN)
     if claim.bound is not None:
         if not isinstance(measured, Bound):
             raise ClaimError(f"{claim.id}: a claim of absence takes a Bound")

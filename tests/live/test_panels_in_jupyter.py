@@ -3,12 +3,6 @@
 import base64
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -45,7 +39,7 @@ print(annotator.visited, annotator.rows, len(Path("boxes.json").read_text(encodi
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory, jupyter):
     """The address of a JupyterLab whose folder holds `figure.ipynb` and `boxes.ipynb`."""
     home = tmp_path_factory.mktemp("lab")
     empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
@@ -54,34 +48,7 @@ def lab(tmp_path_factory):
         cells = [empty | {"id": f"c{i}", "source": code} for i, code in enumerate(codes)]
         notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
         (home / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    environment = os.environ | {name: str(home / name.lower()) for name in names}
-    options = [
-        f"--port={port}",
-        "--ip=127.0.0.1",
-        "--no-browser",
-        "--allow-root",
-        "--IdentityProvider.token=",
-    ]
-    with open(home / "log", "w", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "jupyter", "lab", *options]
-        server = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{address}/api", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, (home / "log").read_text(encoding="utf-8")[-2000:]
-                time.sleep(0.5)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(30)
+    return jupyter(home)
 
 
 @pytest.fixture

@@ -1,121 +1,134 @@
-"""The ledger: rows that are rows, files that are fresh, and links that lead to a figure."""
+"""The ledger: claims of a chapter, values that fit the rule, files that are fresh."""
 
 import json
-import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dcgan_book.teaching import ledger
+from dcgan_book.measure.intervals import Estimate
+from dcgan_book.teaching import experiments, ledger
+from dcgan_book.teaching.ledger import Ledger, LedgerError
+from dcgan_book.teaching.verdicts import HOLDS, UNTESTED, Bound, Measured
 
 BOOK = Path(__file__).parents[2] / "book"
-ROW = ledger.Row(
-    claim="lines stay plausible", section="6.1", test="windows in the middle of 250 lines",
-    value="52.4% [46.2%, 58.5%]", control="cross-fade 83.2% [78.1%, 87.3%], floor 1.25", verdict="holds in part",
-    where="fig-plausible",
-)  # fmt: skip
-RESULTS = BOOK / "results"
+LEFT = Measured(Estimate(0.05, 0.03, 0.08), Estimate(0.9, 0.85, 0.95), "", 3)
+REGISTRY = """
+- {id: forget, origin: paper, where: 6.3.1, claim: it forgets, words: mostly, chapter: 04-x, rule: {value: left, control: random,
+   clear: below, level: {at most: 0.5}, readings: [one, other], resampled: [latents], trainings: 3}}
+- {id: copies, origin: paper, where: "4", claim: no copies, words: "no", chapter: 04-x, bound: {trainings: 3}}
+- {id: why, origin: article, where: "", claim: "why?", words: why, chapter: 04-x, question: because}
+- {id: far, origin: paper, where: "6", claim: elsewhere, words: far, chapter: 05-y, question: there}
+"""
 
 
-def test_a_chapter_writes_its_rows_and_reads_them_back(tmp_path):
-    rows = [ROW, replace(ROW, claim="no jumps", verdict="holds")]
-    path = ledger.write("02-walking", rows, tmp_path, accept=True)
-    before = path.read_bytes()
-    assert ledger.load("02-walking", tmp_path) == rows
-    ledger.write("01-training", [ROW], tmp_path, accept=True)
-    assert list(ledger.load_all(tmp_path)) == ["01-training", "02-walking"]
-    assert ledger.write("02-walking", rows, tmp_path).read_bytes() == before
+@pytest.fixture
+def book(tmp_path):
+    (tmp_path / "claims.yml").write_text(REGISTRY, encoding="utf-8")
+    return tmp_path
 
 
-def test_nothing_is_written_that_was_not_accepted(tmp_path, monkeypatch):
-    """Neither a missing file nor an invented row passes; a variable, or the argument, says that they may."""
-    with pytest.raises(ledger.LedgerError, match="there is no .*teaching accept 02-walking"):
-        ledger.write("02-walking", [ROW], tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setenv("DCGAN_BOOK_ACCEPT", "1")
-    path = ledger.write("02-walking", [ROW], tmp_path)
-    monkeypatch.delenv("DCGAN_BOOK_ACCEPT")
-    before, invented = path.read_bytes(), replace(ROW, claim="rooms are eternal")
-    for rows in ([ROW, invented], [invented], [invented, ROW]):
-        with pytest.raises(ledger.LedgerError, match="other claims .*rooms are eternal"):
-            ledger.write("02-walking", rows, tmp_path)
-    assert path.read_bytes() == before
-    ledger.write("02-walking", [ROW, invented], tmp_path, accept=True)
-    assert ledger.load("02-walking", tmp_path) == [ROW, invented]
+def filled(book, one=LEFT, other=LEFT, *weights):
+    made = Ledger("04-x", *weights, book=book)
+    made.card("forget", replace(one, reading="one"), replace(other, reading="other"))
+    made.card("copies", Bound(Estimate(0.0, 0.0, 0.01), Estimate(0.9, 0.8, 0.97), 0.02, 3))
+    made.card("why")
+    return made
 
 
-def test_a_notebook_writes_beside_itself(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert ledger.write("02-walking", [ROW], accept=True) == Path("results", "02-walking.json")
-    assert ledger.load("02-walking", tmp_path / "results") == [ROW]
+@pytest.fixture
+def accepted(book, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("DCGAN_BOOK_ACCEPT", "1")
+        filled(book).close()
+    return book
 
 
-@pytest.mark.parametrize("change", [
-    {"verdict": "maybe"}, {"value": ""}, {"control": None}, {"where": " "}, {"value": 0.5}, {"claim": "x < y"},
+def test_what_a_chapter_measured_is_read_back(accepted):
+    known = ledger.load(accepted / "results")
+    assert known["forget"] == (replace(LEFT, reading="one"), replace(LEFT, reading="other"))
+    assert known["copies"].power.value == 0.9 and known["why"] is None
+    entry = json.loads((accepted / "results" / "04-x.json").read_text(encoding="utf-8"))["claims"]
+    assert entry["forget"]["verdict"] == HOLDS
+    filled(accepted).close()
+
+
+def test_nothing_is_written_that_was_not_accepted(book):
+    with pytest.raises(LedgerError, match="there is no .*teaching accept 04-x"):
+        filled(book).close()
+    assert not (book / "results").exists()
+
+
+@pytest.mark.parametrize("value, control, why", [
+    (Estimate(0.06, 0.04, 0.09), LEFT.control, None),  # within the interval
+    (Estimate(0.12, 0.1, 0.15), LEFT.control, "value .one. was"),
+    (Estimate(0.05, 0.03, 0.2), LEFT.control, "value .one. was"),  # a wider interval
+    (LEFT.value, Estimate(0.3, 0.25, 0.35), "control .one. was"),
+    (LEFT.value, Estimate(0.07, 0.03, 0.11), "verdict was 'holds' and is now 'holds in part'"),
 ])  # fmt: skip
-def test_a_row_that_is_none_is_refused(change):
-    with pytest.raises(ledger.LedgerError):
-        replace(ROW, **change)
-
-
-@pytest.mark.parametrize("change, same", [
-    ({"value": "53.6% [47.4%, 59.7%]"}, True),  # within the interval
-    ({"value": "60.0% [53.8%, 66.0%]"}, False),
-    ({"value": "52.4% [46.2%, 68.5%]"}, False),  # another interval
-    ({"value": "52.4% [46.2%, 58.5%] of rooms"}, False),  # other words
-    ({"control": ROW.control.replace("1.25", "1.26")}, True),  # rounding
-    ({"control": ROW.control.replace("1.25", "1.31")}, False),
-    ({"control": ROW.control.replace("1.25", "-1.25")}, False),
-    ({"verdict": "holds"}, False),
-    ({"where": "fig-steps"}, False),
-])  # fmt: skip
-def test_a_file_that_says_something_else_is_stale(tmp_path, change, same):
-    path = ledger.write("02-walking", [ROW], tmp_path, accept=True)
+def test_a_file_that_says_something_else_is_stale(accepted, value, control, why):
+    path = accepted / "results" / "04-x.json"
     before = path.read_bytes()
-    if same:
-        ledger.write("02-walking", [replace(ROW, **change)], tmp_path)
+    changed = filled(accepted, Measured(value, control, "", 3))
+    if why is None:
+        changed.close()
     else:
-        with pytest.raises(ledger.LedgerError, match="teaching accept 02-walking"):
-            ledger.write("02-walking", [replace(ROW, **change)], tmp_path)
+        with pytest.raises(LedgerError, match=f"{why}.*teaching accept 04-x"):
+            changed.close()
     assert path.read_bytes() == before
 
 
-def test_other_claims_are_stale_and_two_equal_ones_refused(tmp_path):
-    ledger.write("02-walking", [ROW], tmp_path, accept=True)
-    with pytest.raises(ledger.LedgerError, match="other claims"):
-        ledger.write("02-walking", [ROW, replace(ROW, claim="no jumps")], tmp_path)
-    for rows in ([], [ROW, ROW]):
-        with pytest.raises(ledger.LedgerError):
-            ledger.write("02-walking", rows, tmp_path)
+def test_other_claims_are_stale(accepted):
+    fewer = Ledger("04-x", book=accepted)
+    fewer.card("why")
+    with pytest.raises(LedgerError, match="other claims .*copies, forget"):
+        fewer.close()
 
 
-def test_every_section_has_its_table():
-    said = re.findall(
-        r"^```\{claims\} (\S+)$", (BOOK / "claims.md").read_text(encoding="utf-8"), re.M
-    )
-    assert len(said) == len(set(said))
-    assert {row.section for rows in ledger.load_all(RESULTS).values() for row in rows} <= set(said)
+def test_a_claim_of_another_chapter_or_of_none_is_refused(book):
+    made = Ledger("04-x", book=book)
+    for name, of in (("far", "chapter 05-y"), ("nowhere", "no chapter")):
+        with pytest.raises(LedgerError, match=f"'{name}' is a claim of {of}"):
+            made.card(name)
 
 
-def cells(chapter):
-    notebook = json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))
-    return [(cell, "".join(cell["source"])) for cell in notebook["cells"]]
+def test_without_values_a_rule_says_that_it_was_not_applied(book):
+    made = Ledger("04-x", book=book)
+    assert made.verdict("forget").word == UNTESTED and "not been run" in made.verdict("forget").reason  # fmt: skip
+    assert "cannot be tested here" in made.card("forget").data
 
 
-@pytest.mark.parametrize("chapter", sorted(path.stem for path in RESULTS.glob("*.json")))
-def test_a_chapter_makes_its_file_and_every_row_leads_somewhere(chapter):
-    """That what it makes is what is committed, `ledger.write` itself checks whenever the chapter runs."""
-    found = cells(chapter)
-    assert any(
-        f'ledger.write("{chapter}"' in source
-        for cell, source in found
-        if cell["cell_type"] == "code"
-    )
-    targets = {
-        cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") for cell, _ in found
-    }
-    targets |= {
-        target for _, source in found for target in re.findall(r"^\(([\w-]+)\)=$", source, re.M)
-    }
-    assert [row.where for row in ledger.load(chapter, RESULTS) if row.where not in targets] == []
+def test_weights_of_your_own_have_a_folder_of_their_own(accepted, monkeypatch, tmp_path):
+    mine = tmp_path / "mine"
+    monkeypatch.setenv("DCGAN_BOOK_RESULTS", str(mine))
+    before = (accepted / "results" / "04-x.json").read_bytes()
+    other = replace(LEFT, value=Estimate(0.5, 0.4, 0.6))
+    filled(accepted, other, other, "rooms/generator").close()
+    assert ledger.load(mine)["forget"][0].value == other.value
+    assert (accepted / "results" / "04-x.json").read_bytes() == before
+
+
+def test_results_of_other_weights_are_stale(book, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("DCGAN_BOOK_ACCEPT", "1")
+        filled(book, LEFT, LEFT, "rooms/generator").close()
+    path = book / "results" / "04-x.json"
+    known = json.loads(path.read_text(encoding="utf-8"))
+    assert known["made_by"]["weights"] == {"rooms/generator": experiments.digest("rooms/generator")}
+    known["made_by"]["weights"]["rooms/generator"] = "0" * 12
+    path.write_text(json.dumps(known), encoding="utf-8")
+    for read in (lambda: ledger.load(book / "results"), lambda: filled(book).close()):
+        with pytest.raises(experiments.StaleError, match=r"04-x\.json is of other weights"):
+            read()
+
+
+def test_the_books_own_claims_have_a_chapter_and_a_table(tmp_path):
+    claims = ledger.registry(BOOK / "claims.yml")
+    page = (BOOK / "claims.md").read_text(encoding="utf-8")
+    assert len(claims) > 40
+    for chapter in ledger.chapters(claims):
+        assert (BOOK / f"{chapter}.ipynb").exists() and f"{{claims}} {chapter}" in page
+    assert set(ledger.load(BOOK / "results")) <= set(claims)
+    shutil.copy(BOOK / "claims.yml", tmp_path)
+    assert Ledger("04-forgetting", book=tmp_path).claims == claims

@@ -1,0 +1,19 @@
+// A button at the top of every page with code hides and shows all of it; the choice is kept from page to page.
+document.addEventListener("DOMContentLoaded", () => {
+  const cells = document.querySelectorAll(".bd-article .cell:not(.sentence) .cell_input");
+  const place = document.querySelector(".article-header-buttons");
+  if (!cells.length || !place) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "btn btn-sm hide-code";
+  const show = (hidden) => {
+    document.documentElement.classList.toggle("code-hidden", hidden);
+    button.textContent = hidden ? "show code" : "hide code";
+    try { localStorage.setItem("code-hidden", hidden ? "1" : ""); } catch { /* a page from a folder may keep nothing */ }
+  };
+  button.addEventListener("click", () => show(!document.documentElement.classList.contains("code-hidden")));
+  let kept = "";
+  try { kept = localStorage.getItem("code-hidden"); } catch { /* likewise */ }
+  show(Boolean(kept));
+  place.prepend(button);
+});
