@@ -286,3 +286,21 @@ def test_a_self_test_answers(html, browser):
     )[0]["answers"]
     context.close()
     assert next(answer["feedback"] for answer in right if answer["correct"]) in said
+
+
+def test_a_button_hides_and_shows_all_code(html, browser):
+    context = browser.new_context(viewport={"width": 360, "height": 800})
+    tab = context.new_page()
+    tab.goto((html / "book" / "02-walking.html").as_uri())
+    button = tab.get_by_role("button", name="hide code")
+    size = button.bounding_box()
+    before = tab.locator(".cell_input:visible").count()
+    button.click()
+    hidden = tab.locator(":is(.cell_input, .above-input):visible").count()
+    tab.goto((html / "book" / "zoo.html").as_uri())  # the choice is kept
+    kept = tab.locator(".cell_input:visible").count()
+    tab.get_by_role("button", name="show code").click()
+    after = tab.locator(".cell_input:visible").count()
+    context.close()
+    assert min(size["width"], size["height"]) >= 24
+    assert before > 3 and hidden == kept == 0 and after > 3

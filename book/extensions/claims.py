@@ -3,14 +3,13 @@
 Both read the registry and the files of book/results when the book is built; a page is read anew when one has changed.
 """
 
-from collections import Counter
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from dcgan_book.teaching import cards, ledger
-from dcgan_book.teaching.verdicts import registry, verdict
+from dcgan_book.teaching.verdicts import registry
 
 BOOK = Path(__file__).parents[1]
 
@@ -22,6 +21,9 @@ class FromLedger(SphinxDirective):
             self.env.note_dependency(str(path))
         return registry(BOOK / "claims.yml"), ledger.load(BOOK / "results")
 
+    def shown(self, *parts):
+        return [nodes.raw("", "\n".join([cards.STYLE, *parts]), format="html")]
+
 
 class Claims(FromLedger):
     """The cards of the claims that one chapter tests."""
@@ -32,13 +34,11 @@ class Claims(FromLedger):
         claims, measured = self.known()
         chapter = self.arguments[0]
         made = []
-        for claim in claims.values():
-            if claim.chapter == chapter:
-                place = f"#claim-{claim.id}" if claim.id in measured else ""
-                link = "Where it is tested", f"{chapter}.html{place}"
-                card = cards.card(claim, measured.get(claim.id), link)
-                made.append(nodes.raw("", card, format="html"))
-        return made
+        for claim in ledger.chapters(claims)[chapter]:
+            place = f"#claim-{claim.id}" if claim.id in measured else ""
+            link = "Where it is tested", f"{chapter}.html{place}"
+            made.append(cards.card(claim, measured.get(claim.id), link))
+        return self.shown(*made)
 
 
 class Summary(FromLedger):
@@ -46,15 +46,14 @@ class Summary(FromLedger):
 
     def run(self):
         claims, measured = self.known()
-        words = Counter(verdict(claim, measured.get(name)).word for name, claim in claims.items())
-        said = ", ".join(f"{count} {word}" for word, count in words.most_common())
-        ordered = [claim for of in ledger.chapters(claims).values() for claim in of]
-        picture = cards.overview(ordered, measured, "claims.html#claim-{id}")
-        text = (
-            f"Of {len(claims)} claims and questions: {said}. A full dot is what was measured, a hollow one "
-            "its control, the dashed line what the words ask for."
-        )
-        return [nodes.raw("", picture, format="html"), nodes.paragraph("", text)]
+        headed = {heading(name): of for name, of in ledger.chapters(claims).items()}
+        return self.shown(cards.overview(headed, measured, "claims.html#claim-{id}"))
+
+
+def heading(chapter):
+    """ "Chapter 2: walking" for "02-walking"."""
+    number, _, name = chapter.partition("-")
+    return f"Chapter {int(number)}: {name}"
 
 
 def setup(app):

@@ -1,7 +1,8 @@
 """Dresses plain Markdown for the page: notebooks stand without it, and a page looks better with it.
 
 A block quote that begins with bold "Exercise: ..." becomes a box, a paragraph that begins with bold "Figure: ..." a
-numbered caption, a cell of one sentence or card loses its input, and the first use of a term leads to the glossary.
+numbered caption, a cell of one sentence or card loses its input, one that is for Colab alone goes, and the first use of
+a term leads to the glossary.
 """
 
 import re
@@ -14,50 +15,56 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 SENTENCE = re.compile(
     r"\A(?:#[^\n]*\n)*(?:Markdown|ledger\.card|classkit\.self_test)\((?:.|\n)*\)\s*\Z"
 )
+COLAB = '"google.colab" in sys.modules and'
 UNLINKED = (nodes.title, nodes.reference, nodes.literal, nodes.raw, nodes.term, addnodes.pending_xref)  # fmt: skip
 
 
 def dress(app, doctree):
     for quote in list(doctree.findall(nodes.block_quote)):
         box(quote)
-    for number, paragraph in enumerate(captions(doctree), 1):
-        strong = paragraph[0]
-        words = strong.astext().removeprefix("Figure:").strip()
-        strong.replace_self(nodes.strong("", f"Figure {number}: {words}"))
-        paragraph["classes"].append("figure-caption")
-        paragraph["ids"].append("fig-" + nodes.make_id(words))
-    for cell in doctree.findall(nodes.container):
-        if "cell" in cell["classes"] and len(cell) > 1 and SENTENCE.match(cell[0].astext()):
+    number = 0
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        words = opening(paragraph, "Figure: ")
+        if words:
+            number += 1
+            paragraph.insert(0, nodes.strong("", f"Figure {number}: {words}"))
+            paragraph["classes"].append("figure-caption")
+            paragraph["ids"].append("fig-" + nodes.make_id(words))
+    for cell in list(doctree.findall(nodes.container)):
+        if "cell" not in cell["classes"]:
+            continue
+        code = cell[0].astext()
+        if COLAB in code:
+            cell.parent.remove(cell)
+        elif len(cell) > 1 and SENTENCE.match(code):
             cell["classes"].append("sentence")
+
+
+def opening(paragraph, word):
+    """The words after `word` in the bold text that opens a paragraph, which is taken out; "" where there is none."""
+    # MyST puts an empty text before what is bold
+    shown = [node for node in paragraph if node.astext()]
+    if not shown or not isinstance(shown[0], nodes.strong):
+        return ""
+    words = shown[0].astext()
+    if not words.startswith(word):
+        return ""
+    paragraph.children = [node for node in paragraph if node in shown[1:]]
+    return words.removeprefix(word)
 
 
 def box(quote):
     """An admonition in the place of a block quote that is an exercise."""
     first = quote[0] if quote.children else None
-    if not isinstance(first, nodes.paragraph) or not isinstance(first[0], nodes.strong):
+    words = opening(first, "Exercise: ") if isinstance(first, nodes.paragraph) else ""
+    if not words:
         return
-    title = first[0].astext()
-    if not title.startswith("Exercise: "):
-        return
-    first.remove(first[0])
-    if first.children and isinstance(first[0], nodes.Text):
+    if isinstance(first[0], nodes.Text):
         first.replace(first[0], nodes.Text(first[0].astext().lstrip()))
-    admonition = nodes.admonition(
-        "", nodes.title("", title.rstrip(".")), classes=["tip", "exercise"]
-    )
+    title = nodes.title("", f"Exercise: {words.rstrip('.')}")
+    admonition = nodes.admonition("", title, classes=["tip", "exercise"])
     admonition += quote.children
     quote.replace_self(admonition)
-
-
-def captions(doctree):
-    """The paragraphs that are captions, in order."""
-    return [
-        paragraph
-        for paragraph in doctree.findall(nodes.paragraph)
-        if paragraph.children
-        and isinstance(paragraph[0], nodes.strong)
-        and paragraph[0].astext().startswith("Figure:")
-    ]
 
 
 class GlossaryLinks(SphinxPostTransform):

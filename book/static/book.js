@@ -17,3 +17,13 @@ document.addEventListener("DOMContentLoaded", () => {
   show(Boolean(kept));
   place.prepend(button);
 });
+
+// A table that is too wide for the screen scrolls by the keyboard too.
+const reach = () => {
+  for (const table of document.querySelectorAll(".pst-scrollable-table-container")) {
+    if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+    else table.removeAttribute("tabindex");
+  }
+};
+addEventListener("load", reach);
+addEventListener("resize", reach);

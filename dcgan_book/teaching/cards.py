@@ -1,25 +1,26 @@
 """Verdict cards: a claim, its verdict, its rule, and what was measured beside its control, in one picture.
 
-A card is HTML with its style inside, so that it reads the same in Jupyter and on a page of the book, on a phone and in
-black and white: what was measured is a full dot, its control a hollow one, what the words ask for a dashed line.
+A card is HTML that reads the same in Jupyter and on a page of the book, on a phone and in black and white: what was
+measured is a full dot, its control a hollow one, what the words ask for a dashed line. `STYLE` goes with it.
 """
 
 import html
 import math
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from dcgan_book.measure.intervals import Estimate
-from dcgan_book.teaching.verdicts import ANSWER, BOUND, Bound, Claim, Measured, verdict
+from dcgan_book.teaching.verdicts import ANSWER, BOUND, VERDICTS, Bound, Claim, Measured, verdict
 
-SIGNS = {
-    "holds": "●", "holds in part": "◐", "does not hold here": "○", "cannot be tested here": "–", BOUND: "≤", ANSWER: "?",
-}  # fmt: skip
-BOX = "border:1px solid #8a94a6;border-left:6px solid #0b4f71;border-radius:8px;padding:.7rem 1rem;margin:1.2rem 0"
-PILL = "float:right;font-weight:700;border:2px solid currentColor;border-radius:99px;padding:0 .7em;margin:0 0 .3em .6em"
-ROW = "display:flex;flex-wrap:wrap;gap:.1rem .7rem;align-items:center;font-size:.85em;line-height:1.3;margin:.25rem 0"
-# a name takes a line of its own on a phone
-NAME, NUMBER = "flex:1 1 10rem", "flex:0 0 8.5rem;white-space:nowrap"
-TRACK = "flex:2 1 7rem;position:relative;height:1.3em;background:linear-gradient(#8a94a6,#8a94a6) center/100% 1px no-repeat"
+SIGNS = dict(zip((*VERDICTS, BOUND, ANSWER), "●◐○–≤?", strict=True))
+STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
+FULL, HOLLOW, SQUARE = (
+    "full",
+    "hollow",
+    "square",
+)  # dots of what was measured, its control, its floor
+NEAR = 22  # percent of an axis within which the label of a level takes the place of its end's
 
 
 def card(
@@ -27,67 +28,50 @@ def card(
     measured: Sequence[Measured] | Bound | None = None,
     link: tuple[str, str] = ("The fine print", "#the-fine-print"),
 ) -> str:
-    """The card of a claim as HTML.
+    """The card of a claim as HTML, to be shown with `STYLE`.
 
     Arguments: `claim`, of `verdicts.registry`; `measured`, as for `verdicts.verdict`, whose errors it raises;
     `link`, the words of its link and where it leads.
     """
     found = verdict(claim, measured)
+    reason = html.escape(f"{found.reason}{'' if found.reason.endswith('.') else '.'}")
     parts = [
-        f'<div class="verdict-card" id="claim-{claim.id}" style="{BOX}">',
-        f'<span style="{PILL}">{SIGNS[found.word]} {found.word}</span>',
-        f"<small>{source(claim)} · <code>{claim.id}</code></small><br>",
-        f"<strong>{html.escape(claim.claim)}{'' if claim.claim.endswith('?') else '.'}</strong>",
+        f'<div class="verdict-card" id="claim-{claim.id}">',
+        f'<p class="head"><span>{source(claim)} · <code>{claim.id}</code></span> {_pill(found.word)}</p>',
+        f'<p class="claim">{html.escape(claim.claim)}{"" if claim.claim.endswith("?") else "."}</p>',
         _picture(claim, measured),
-        f"<div><small>{_rule(claim, found)} ",
-        f'<a href="{html.escape(link[1])}">{html.escape(link[0])}</a></small></div>',
+        f'<p class="because">{"Here: " if claim.rule or claim.bound else ""}{reason}</p>',
+        f'<p class="rule">{_rule(claim)}<a href="{html.escape(link[1])}">{html.escape(link[0])}</a></p>',
         "</div>",
     ]
     return "\n".join(part for part in parts if part)
 
 
 def overview(
-    claims: Sequence[Claim], measured: dict[str, Sequence[Measured] | Bound | None], link: str
+    claims: dict[str, Sequence[Claim]],
+    measured: dict[str, Sequence[Measured] | Bound | None],
+    link: str,
 ) -> str:
-    """All claims as one picture, a line each, as HTML: verdict, claim, and value beside control on one axis.
+    """All claims as one picture as HTML, to be shown with `STYLE`: verdict, and value beside control on one axis.
 
-    Arguments: `claims`, of the registry; `measured`, by id; `link`, where a claim leads, with {chapter} and {id} in it.
-    Of several readings that stands which is least clear of its control.
+    Arguments: `claims`, of the registry, under the headings below which they stand; `measured`, by id; `link`, where a
+    claim leads, with {chapter} and {id} in it. Of several readings that stands which is least clear of its control.
     """
-    lines = []
-    for claim in claims:
-        values = measured.get(claim.id)
-        word = verdict(claim, values).word
-        track = numbers = ""
-        if claim.rule and values:
-            track, numbers = _against(claim.rule, values)
-        href = html.escape(link.format(chapter=claim.chapter, id=claim.id))
-        lines.append(
-            f'<div style="{ROW}"><span style="flex:4 1 16rem"><b aria-hidden="true">{SIGNS[word]}</b> '
-            f'<a href="{href}">{html.escape(claim.claim)}</a></span>'
-            f'<span style="flex:0 0 10rem">{word}</span>'
-            f'<span style="{TRACK if track else "flex:2 1 7rem"}">{track}</span>'
-            f'<span style="flex:0 0 8.5rem">{numbers}</span></div>'
+    listed = [claim for of in claims.values() for claim in of]
+    words = {claim.id: verdict(claim, measured.get(claim.id)).word for claim in listed}
+    counted = Counter(words.values())
+    pills = " ".join(_pill(word, f" {counted[word]}") for word in SIGNS if counted[word])
+    parts = [
+        f'<div class="claims-overview"><p class="counts">{pills}</p>',
+        '<p class="key"><i class="dot full"></i> measured, <i class="dot hollow"></i> its control, '
+        '<i class="level"></i> what the words ask for; a bar is a 95 % interval.</p>',
+    ]
+    for heading, of in claims.items():
+        parts.append(f'<p class="of">{html.escape(heading)}</p>')
+        parts.extend(
+            _overview_row(claim, measured.get(claim.id), words[claim.id], link) for claim in of
         )
-    return '<div class="claims-overview">' + "\n".join(lines) + "</div>"
-
-
-def _against(rule, values):
-    """The reading that is least clear of its control: both on an axis, and in words."""
-
-    def clearance(each):
-        if rule.clear == "above":
-            return each.value.low - each.control.high
-        return each.control.low - each.value.high
-
-    worst = min(values, key=clearance)
-    level = rule.level[1] if rule.level and rule.level[0] != "as" else None
-    axis = _axis([worst.value, worst.control], level, rule.unit)
-    dots = _dots(worst.control, False, axis) + _dots(worst.value, True, axis)
-    return (
-        _line(level, axis) + dots,
-        f"{_number(worst.value.value, rule.unit)} against {_number(worst.control.value, rule.unit)}",
-    )
+    return "\n".join([*parts, "</div>"])
 
 
 def source(claim: Claim) -> str:
@@ -95,11 +79,50 @@ def source(claim: Claim) -> str:
     return html.escape(f"{'The article' if claim.origin == 'article' else 'Paper'}, {claim.where}")
 
 
-def _rule(claim, found):
-    """The rule in a line, and what came of it."""
-    because = html.escape(f"Here: {found.reason}{'' if found.reason.endswith('.') else '.'}")
+def _overview_row(claim, values, word, link):
+    """A claim's line: what is claimed, value and control on a track, verdict and both numbers."""
+    href = html.escape(link.format(chapter=claim.chapter, id=claim.id))
+    track = numbers = ""
+    if values and (claim.rule or claim.bound):
+        _, level, unit = _rows(claim, values)
+        value, other, between = _least_clear(claim, values)
+        axis = _axis([value, other], level, unit)
+        dots = _line(level, axis) + _dots(other, HOLLOW, axis) + _dots(value, FULL, axis)
+        track = f'<span class="track">{dots}</span>'
+        numbers = f"{_number(value.value, unit)} {between} {_number(other.value, unit)}"
+    return (
+        f'<div class="one"><a href="{href}">{html.escape(claim.claim)}</a>'
+        f'<div class="said">{track}{_pill(word)}<span class="number">{numbers}</span></div></div>'
+    )
+
+
+def _least_clear(claim, values):
+    """Value and control of the reading that is least clear of it, or an absence's bound and power; a word between."""
+    if claim.bound is not None:
+        return values.value, values.power, "with a power of"
+
+    def clearance(each):
+        if claim.rule.clear == "above":
+            return each.value.low - each.control.high
+        return each.control.low - each.value.high
+
+    worst = min(values, key=clearance)
+    return worst.value, worst.control, "against"
+
+
+def _pill(word, more=""):
+    return (
+        f'<span class="verdict {word.replace(" ", "-")}"><b>{SIGNS[word]} {word}{more}</b></span>'
+    )
+
+
+def _rule(claim):
+    """The rule in a line, for the link to follow."""
+    if claim.bound is not None:
+        resampled = ", ".join(claim.bound["resampled"])
+        return html.escape(f"Rule: no more than this may be there. Resampled: {resampled}. ")
     if claim.rule is None:
-        return because
+        return ""
     rule = claim.rule
     wanted = f"{rule.value} is {rule.clear} {rule.control}"
     if rule.level:
@@ -109,73 +132,103 @@ def _rule(claim, found):
             if kind == "as"
             else f", and {kind} {_number(level, rule.unit)}"
         )
-    taken = ", ".join(rule.resampled)
-    return html.escape(f"Rule: {wanted}. Resampled: {taken}. ") + because
+    return html.escape(f"Rule: {wanted}. Resampled: {', '.join(rule.resampled)}. ")
+
+
+def _rows(claim, measured):
+    """What a card's picture shows: rows of (name, {kind of dot: estimate}), the level, the unit."""
+    if claim.bound is not None:
+        planted = f"power: {claim.bound['power']}, at {measured.at:.0%}"
+        return [("copies", {FULL: measured.value}), (planted, {HOLLOW: measured.power})], None, "%"
+    rule = claim.rule
+    rows = [(each.reading, {FULL: each.value}) for each in measured]
+    for name, of, kind in ((rule.control, "control", HOLLOW), (rule.floor, "floor", SQUARE)):
+        known = [getattr(each, of) for each in measured]
+        if len(set(known)) == 1 and known[0] is not None:  # one for all readings
+            rows.append((name, {kind: known[0]}))
+            continue
+        for (_, lanes), estimate in zip(rows, known, strict=False):
+            if estimate is not None:
+                lanes[kind] = estimate
+    level = rule.level[1] if rule.level and rule.level[0] != "as" else None
+    return rows, level, rule.unit
 
 
 def _picture(claim, measured):
     """Values, controls and floors as dots with their intervals on one axis."""
-    if claim.rule is None or not measured:
+    if not measured or not (claim.rule or claim.bound):
         return ""
-    rule = claim.rule
-    rows = [(each.reading, each.value, True) for each in measured]
-    for name, of in ((rule.control, "control"), (rule.floor, "floor")):
-        known = {
-            each.reading: getattr(each, of) for each in measured if getattr(each, of) is not None
-        }
-        if len(set(known.values())) == 1:
-            rows.append((name, next(iter(known.values())), False))
-        else:
-            rows.extend(
-                (f"{name}: {reading}", estimate, False) for reading, estimate in known.items()
-            )
-    level = rule.level[1] if rule.level and rule.level[0] != "as" else None
-    low, high = _axis([estimate for _, estimate, _ in rows], level, rule.unit)
-    drawn = "".join(
-        _row(name, estimate, full, level, (low, high), rule.unit) for name, estimate, full in rows
+    rows, level, unit = _rows(claim, measured)
+    axis = _axis([estimate for _, lanes in rows for estimate in lanes.values()], level, unit)
+    drawn = "".join(_row(name, lanes, level, axis, unit) for name, lanes in rows)
+    said = "; ".join(
+        f"{name}: {' against '.join(_interval(one, unit) for one in lanes.values())}"
+        for name, lanes in rows
     )
-    head = html.escape(rule.value[0].upper() + rule.value[1:])
-    ends = f"{_number(low, rule.unit)} to {_number(high, rule.unit)}"
-    asked = f", dashed: {_number(level, rule.unit)}" if level is not None else ""
     return (
-        f'<div style="margin:.5rem 0"><small>{head} (axis: {ends}{asked})</small>'
-        f'<div role="img" aria-label="{html.escape(_said(rows, rule.unit))}">{drawn}</div></div>'
+        f'<p class="what">{_what(claim, rows)}</p>'
+        f'<div class="plot" role="img" aria-label="{html.escape(said)}">{drawn}'
+        f'<div><span class="name"></span>{_ticks(level, axis, unit)}<span></span></div></div>'
     )
 
 
-def _row(name, estimate, full, level, axis, unit):
-    number = f"{_number(estimate.value, unit)} [{_number(estimate.low, unit)}, {_number(estimate.high, unit)}]"
+def _what(claim, rows):
+    """What the dots are; controls and floors that have rows of their own are named there."""
+    names = {FULL: claim.rule.value if claim.rule else claim.bound["value"]}
+    if claim.rule and any(HOLLOW in lanes for _, lanes in rows if FULL in lanes):
+        names[HOLLOW] = claim.rule.control
+    if claim.rule and any(SQUARE in lanes for _, lanes in rows if FULL in lanes):
+        names[SQUARE] = claim.rule.floor
+    return "".join(
+        f'<span><i class="dot {kind}"></i> {html.escape(name[0].upper() + name[1:])}</span>'
+        for kind, name in names.items()
+    )
+
+
+def _row(name, lanes, level, axis, unit):
+    tracks = "".join(
+        f'<span class="track">{_line(level, axis)}{_dots(one, kind, axis)}</span>'
+        for kind, one in lanes.items()
+    )
+    numbers = "".join(f"<span>{_interval(one, unit)}</span>" for one in lanes.values())
     return (
-        f'<div style="{ROW}"><span style="{NAME}">{html.escape(name)}</span>'
-        f'<span style="{TRACK}">{_line(level, axis)}{_dots(estimate, full, axis)}</span>'
-        f'<span style="{NUMBER}">{number}</span></div>'
+        f'<div><span class="name">{html.escape(name)}</span>'
+        f'<span class="lanes">{tracks}</span><span class="number">{numbers}</span></div>'
     )
 
 
-def _dots(estimate, full, axis):
+def _dots(estimate, kind, axis):
     """An estimate on its track: a dot, and a bar from end to end of its interval."""
     low, value, high = (
         _place(number, axis) for number in (estimate.low, estimate.value, estimate.high)
     )
-    thick = 4 if full else 2
-    bar = (
-        f"position:absolute;left:{low}%;width:{max(high - low, 0.4):.2f}%;top:calc(50% - {thick / 2}px);height:{thick}px;"
-        "background:currentColor"
+    thick = 4 if kind == FULL else 2
+    return (
+        f'<i class="bar" style="left:{low}%;width:{max(high - low, 0.4):.2f}%;'
+        f'top:calc(50% - {thick / 2}px);height:{thick}px"></i>'
+        f'<i class="dot {kind}" style="left:calc({value}% - 6px)"></i>'
     )
-    filling = "currentColor" if full else "#fff"
-    dot = (
-        f"position:absolute;left:calc({value}% - 5px);top:calc(50% - 5px);width:10px;height:10px;box-sizing:border-box;"
-        f"border:2px solid currentColor;border-radius:50%;background:{filling}"
-    )
-    return f'<i style="{bar}"></i><i style="{dot}"></i>'
 
 
 def _line(level, axis):
     """The level that the words ask for."""
     if level is None:
         return ""
-    at = _place(level, axis)
-    return f'<i style="position:absolute;left:{at}%;top:-.1em;bottom:-.1em;border-left:2px dashed #8a94a6"></i>'
+    return f'<i class="level" style="left:calc({_place(level, axis)}% - 1px)"></i>'
+
+
+def _ticks(level, axis, unit):
+    """The ends of the axis, and the level, which takes the place of an end that is near."""
+    at = None if level is None else _place(level, axis)
+    marks = [(place, end) for place, end in zip((0, 100), axis, strict=True)
+             if at is None or abs(at - place) > NEAR]  # fmt: skip
+    if at is not None:
+        marks.append((at, level))
+    labels = ""
+    for place, number in sorted(marks):
+        side = "first" if place < 8 else "last" if place > 92 else "middle"
+        labels += f'<b class="{side}" style="left:{place}%">{_number(number, unit)}</b>'
+    return f'<span class="track ticks">{labels}</span>'
 
 
 def _axis(estimates: Sequence[Estimate], level, unit):
@@ -204,8 +257,6 @@ def _number(number, unit):
     return f"{number:.3g}"
 
 
-def _said(rows, unit):
-    return "; ".join(
-        f"{name}: {_number(estimate.value, unit)} [{_number(estimate.low, unit)}, {_number(estimate.high, unit)}]"
-        for name, estimate, _ in rows
-    )
+def _interval(estimate, unit):
+    low, high = _number(estimate.low, unit), _number(estimate.high, unit)
+    return f"{_number(estimate.value, unit)} [{low}, {high}]"

@@ -53,7 +53,7 @@ class Ledger:
     def card(self, name: str, *measured: Measured | Bound) -> HTML:
         """The card of a claim, to be shown where it is tested; arguments and errors as for `verdict`."""
         self.verdict(name, *measured)
-        return HTML(cards.card(self.claims[name], self.found[name][0]))
+        return HTML(cards.STYLE + cards.card(self.claims[name], self.found[name][0]))
 
     def close(self) -> None:
         """Compares what was measured with `results/<chapter>.json`.

@@ -17,7 +17,8 @@ LEFT = Measured(Estimate(0.05, 0.03, 0.08), Estimate(0.9, 0.85, 0.95), "", 3)
 REGISTRY = """
 - {id: forget, origin: paper, where: 6.3.1, claim: it forgets, words: mostly, chapter: 04-x, rule: {value: left, control: random,
    clear: below, level: {at most: 0.5}, readings: [one, other], resampled: [latents], trainings: 3}}
-- {id: copies, origin: paper, where: "4", claim: no copies, words: "no", chapter: 04-x, bound: {trainings: 3}}
+- {id: copies, origin: paper, where: "4", claim: no copies, words: "no", chapter: 04-x,
+   bound: {value: copies, power: planted, resampled: [samples], trainings: 3}}
 - {id: why, origin: article, where: "", claim: "why?", words: why, chapter: 04-x, question: because}
 - {id: far, origin: paper, where: "6", claim: elsewhere, words: far, chapter: 05-y, question: there}
 """
