@@ -6,6 +6,7 @@ whose output has 8x8 locations, in the generator and in the discriminator.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Self, TypeVar
@@ -240,16 +241,17 @@ def _loaded(cls, state):
 
 def _candidates(state: Any) -> Iterator[dict[str, torch.Tensor]]:
     """What may be a network's weights: the tensors of each dict in a checkpoint, all, and those of each prefix."""
-    pending = [state]
+    pending = deque([state])
     while pending:
-        each = pending.pop(0)
+        each = pending.popleft()
         if isinstance(each, Mapping):
             tensors = {
                 str(k): value for k, value in each.items() if isinstance(value, torch.Tensor)
             }
-            ends = {key[: dot.end()] for key in tensors for dot in re.finditer(r"\.", key)}
-            prefixes = [""] * bool(tensors) + sorted(ends, key=lambda end: end.count("."))
-            for prefix in prefixes:
+            ends = (key[: dot.end()] for key in tensors for dot in re.finditer(r"\.", key))
+            # in the order of the checkpoint, the shortest first
+            prefixes = sorted(dict.fromkeys(ends), key=lambda end: end.count("."))
+            for prefix in ([""] if tensors else []) + prefixes:
                 yield {key: value for key, value in tensors.items() if key.startswith(prefix)}
             pending.extend(each.values())
         elif isinstance(each, list | tuple):
@@ -298,7 +300,7 @@ def _in_order(cls, tensors, layers):
         if "bias" in keys and layer.bias is None:
             layer.bias = nn.Parameter(torch.empty(layer.out_channels, device="meta"))
         wanted = layer.state_dict()
-        for kind in wanted.keys() - keys.keys() - {"num_batches_tracked"}:
+        for kind in [kind for kind in wanted if kind not in {"num_batches_tracked", *keys}]:
             raise _Misfit(f"beside {next(iter(keys.values()))} there is no {kind}", 1, len(ours))
         for kind, key in keys.items():
             if kind not in wanted:

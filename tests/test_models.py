@@ -257,6 +257,17 @@ def test_states_of_wrapped_networks_of_ours_are_read(wrap, tmp_path):
             )
 
 
+def test_of_several_networks_the_first_is_read_whatever_lies_beside_them():
+    several = [Generator(4, z_dim) for z_dim in range(10, 20)]
+    state = {"losses": [0.1] * 200_000}
+    state["state_dict"] = {
+        f"{name}.{key}": value
+        for name, network in zip("fbjaicgehd", several, strict=True)
+        for key, value in network.state_dict().items()
+    }
+    assert Generator.from_state_dict(state).z_dim == 10
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize(
     "name", ["main.0.weight", "main.4.running_var", "main.7.bias", "main.12.weight"]
