@@ -164,21 +164,6 @@ def training_view(log, samples):
     return fig
 
 
-def film(frames, steps):
-    """Samples of the same z's over the steps: frames uint8 (times, z's, h, w, 3), one row a time."""
-    times, columns, height, width, _ = frames.shape
-    picture = frames.swapaxes(1, 2).reshape(times * height, columns * width, 3)
-    fig, ax = plt.subplots(figsize=(0.62 * columns + 0.8, 0.62 * times))
-    ax.imshow(picture)
-    ax.set_yticks([height * (i + 0.5) for i in range(times)], [f"{step:,}" for step in steps])
-    ax.set_xticks([])
-    ax.set_ylabel("step")
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    return fig
-
-
 def runs(runs):
     """Several short runs under each other: name to (log, samples (n, 3, h, w) in [-1, 1])."""
     fig, axes = plt.subplots(

@@ -64,6 +64,7 @@ SLOW = {
     "test_the_module_is_the_command",
     "test_the_networks_are_those_trained_within_the_error_of_fp16",
     "test_the_probe_chooses_and_says",
+    "test_the_traps_of_the_step_are_as_the_chapter_says",
     "test_tiles_of_units_are_light",
     "test_turning_moves_near_parts_more_than_far_ones_and_steadily",
     "test_twenty_kills_at_random_moments_change_no_bit",

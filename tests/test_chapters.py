@@ -121,3 +121,50 @@ def test_the_step_is_the_packages(derived, options):
             + [weight for network in networks for weight in network.parameters()]
         )
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True))
+
+
+def stepped(source, *changes, steps=2):
+    """D and G of width 4 after steps by a chapter's `gan_step`, of which pieces of code are changed."""
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new)
+    names = derived_in("01-training")
+    exec(source, names)
+    random = torch.Generator().manual_seed(2)
+    networks = [
+        models.initialise(network(4), random)
+        for network in (models.Generator, models.Discriminator)
+    ]
+    optimisers = [training.adam(network, 2e-4) for network in networks]
+    for _ in range(steps):
+        real = torch.rand(5, 3, 64, 64, generator=random) * 2 - 1
+        names["gan_step"](*networks, *optimisers, real, draw_z(5, generator=random))
+    return networks
+
+
+def numbers(network):
+    return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+
+def gradients(network):
+    return torch.cat([weight.grad.flatten() for weight in network.parameters()])
+
+
+def test_the_traps_of_the_step_are_as_the_chapter_says():
+    source = next(
+        "".join(cell["source"])
+        for cell in json.loads((BOOK / "01-training.ipynb").read_text(encoding="utf-8"))["cells"]
+        if "def gan_step(" in "".join(cell["source"])
+    )
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        stepped(source, ("fake.detach()", "fake"))
+    (g, d), alone = stepped(source), ("    g_loss.backward()\n    optimiser_g.step()\n", "")
+    unfrozen = stepped(source, ("    discriminator.requires_grad_(False)\n", ""))
+    # G's pass leaves nothing in a frozen D, and what it leaves in another, D's zero_grad clears
+    assert torch.equal(*(gradients(stepped(source, *c, steps=1)[1]) for c in ((), (alone,))))
+    assert not torch.equal(gradients(unfrozen[1]), gradients(d))
+    assert torch.equal(numbers(unfrozen[0]), numbers(g))
+    assert torch.equal(numbers(unfrozen[1]), numbers(d))
+    # without it the passes add up
+    summed = stepped(source, ("    optimiser_d.zero_grad()\n", ""))
+    assert not torch.equal(numbers(summed[1]), numbers(d))

@@ -41,10 +41,6 @@ def some_log(n, every=5):
     ]
 
 
-def some_frames(times=3, columns=4, height=64, width=64):
-    return np.random.default_rng(0).integers(0, 256, (times, columns, height, width, 3), np.uint8)
-
-
 def drawn(fig):
     """The pixels of a figure as a PNG has them, int (height, width, 3)."""
     return np.asarray(Image.open(io.BytesIO(figures.png(fig))).convert("RGB")).astype(int)
@@ -181,22 +177,6 @@ def test_a_label_for_every_image():
     assert plt.get_fignums() == []
 
 
-def test_a_film_has_a_row_a_time_with_its_step():
-    frames, steps = some_frames(3, 4, height=8, width=6), [0, 25, 6000]
-    ax = figures.film(frames, steps).axes[0]
-    picture = ax.images[0].get_array()
-    assert picture.shape == (24, 24, 3)
-    for row in range(3):
-        for column in range(4):
-            assert (
-                picture[row * 8 : row * 8 + 8, column * 6 : column * 6 + 6] == frames[row, column]
-            ).all()
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "25", "6,000"]
-    assert list(ax.get_yticks()) == [4, 12, 20]
-    with pytest.raises(ValueError):
-        figures.film(frames, [0, 25])
-
-
 def test_runs_stand_under_each_other():
     given = {f"run {i}": (some_log(30 + i), some_images(4 + i)) for i in range(3)}
     with figures.style():  # its layout keeps the legend off the titles
@@ -313,7 +293,6 @@ DRAWINGS = {
     ),
     "training_curves": (figures.training_curves, some_log(60)),
     "training_view": (figures.training_view, some_log(60), some_images(9)),
-    "film": (figures.film, some_frames(), [0, 10, 20]),
     "runs": (
         figures.runs,
         {"one": (some_log(60), some_images(5)), "two": (some_log(9), some_images(5))},

@@ -24,20 +24,19 @@ def show(widget, sentence="", still=""):
     display(formats | fallback, metadata=metadata, raw=True)
 
 
-def follow(figure, describe):
+def follow(figure, describe, still):
     """A line that says what `describe` says of the latents a live figure shows, and says it anew when they change.
 
-    Arguments: `figure`, a `live.LiveFigure`; `describe`, from z (n, z_dim) to a str. On a page without a kernel the
-    line stays as it is. Returns the line, an ipywidgets.HTML.
+    Arguments: `figure`, a `live.LiveFigure`; `describe`, from z (n, z_dim) to a str; `still`, the sentence of a page
+    without a kernel, where nothing can follow the figure. Returns the line, an ipywidgets.HTML.
     """
-    sentence = describe(torch.tensor(figure.z))
-    line = ipywidgets.HTML(html.escape(sentence))
+    line = ipywidgets.HTML(html.escape(describe(torch.tensor(figure.z))))
 
     def update(_):
         line.value = html.escape(describe(torch.tensor(figure.z)))
 
     figure.observe(update, "z")
-    show(line, sentence)
+    show(line, still)
     return line
 
 

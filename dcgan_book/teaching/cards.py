@@ -239,6 +239,8 @@ def _axis(estimates: Sequence[Estimate], level, unit):
         return min(0.0, least), max(1.0, most)
     if least > 0 and least < most / 2:
         least = 0.0
+    if least == most:  # an untrained generator changes nothing, as its control does
+        most = least + 1
     step = 10 ** math.floor(math.log10(max(most - least, 1e-9)))
     return math.floor(least / step) * step, math.ceil(most / step) * step
 

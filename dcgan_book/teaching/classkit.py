@@ -22,7 +22,7 @@ EXERCISE = re.compile(
     r"^> \*\*Exercise: (?P<title>[^*]+?)\.?\*\*\s*(?:> )?"
     r"\*(?P<minutes>[^,*]+), (?P<difficulty>\w+), (?P<kind>[\w ]+)\.\*", re.M
 )  # fmt: skip
-SOLUTION = re.compile(r"\n*<details><summary>(?P<title>[^<]*)</summary>\n(?P<body>.*?)</details>", re.S)  # fmt: skip
+SOLUTION = re.compile(r"\n*<details><summary>(?P<title>Solution[^<]*)</summary>\n(?P<body>.*?)</details>", re.S)  # fmt: skip
 CODE = re.compile(r"^```python\n(.*?)^```$", re.S | re.M)
 CAPTION = "**Figure:"
 UNANSWERED = "Not answered yet: put your answer in the place of the dots above, and run both cells."

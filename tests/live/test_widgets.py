@@ -238,10 +238,10 @@ def test_a_line_follows_a_live_figure(displayed):
         z = traitlets.List([[1.0, 2.0]])
 
     figure = Figure()
-    line = widgets.follow(figure, lambda z: f"<{z.sum().item():.0f}>")
+    line = widgets.follow(figure, lambda z: f"<{z.sum().item():.0f}>", "Here <no> kernel runs.")
     assert line.value == "&lt;3&gt;"
-    ((bundle,), _) = displayed[0]
-    assert bundle["text/html"] == "<p>&lt;3&gt;</p>" and VIEW in bundle
+    ((bundle,), _) = displayed[0]  # a page's line would stay at 3 while its figure moves on
+    assert bundle["text/html"] == "<p>Here &lt;no&gt; kernel runs.</p>" and VIEW in bundle
     figure.z = [[4.0, 5.0]]
     assert line.value == "&lt;9&gt;"
 

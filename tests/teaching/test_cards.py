@@ -37,6 +37,14 @@ def test_a_card_says_claim_source_verdict_rule_and_every_number():
         assert words in said, words
 
 
+def test_a_value_that_is_its_control_exactly_has_an_axis_too():
+    nothing = Estimate(0.0, 0.0, 0.0)
+    said = text(
+        card(CLAIMS["semantic"], [Measured(nothing, nothing, "lines between random points")])
+    )
+    assert "does not hold here" in said and "0 [0, 0]" in said
+
+
 def test_one_control_for_all_readings_has_a_row_and_several_stand_beside_their_values():
     def rows(measured):
         soup = BeautifulSoup(card(CLAIMS["forget"], measured), "html.parser")

@@ -82,6 +82,14 @@ def test_students_get_exercises_without_answers(tmp_path):
     assert printed(copy, tmp_path) == classkit.UNANSWERED
 
 
+def test_a_fold_that_is_no_solution_stays_as_it_is():
+    fold = "<details><summary>What you will learn</summary>\n\n- Sums.\n\n</details>"
+    notebook = small()
+    notebook.cells[0].source += f"\n\n{fold}"
+    for copy in (classkit.students(notebook), classkit.solutions(notebook)):
+        assert fold in copy.cells[0].source
+
+
 @pytest.mark.parametrize(
     "answer, said", [("return 2 * x", "Right."), ("return 7", "Not yet: not twice")]
 )
@@ -228,7 +236,7 @@ def test_student_copies_keep_the_rest_and_lose_the_answers(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
     copy = nbformat.read(classkit.write("students", path, tmp_path), as_version=4)
     text = "\n".join(cell.source for cell in copy.cells)
-    assert "<details>" not in text
+    assert "<summary>Solution" not in text
     kept = [cell.source for cell in copy.cells if cell.cell_type == "code"]
     assert kept == [cell.source for cell in notebook.cells
                     if cell.cell_type == "code" and "ledger.close()" not in cell.source]  # fmt: skip

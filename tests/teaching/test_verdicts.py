@@ -112,6 +112,7 @@ def test_the_registry_has_each_row_of_the_claims_once_with_what_decides_it():
     assert len(claims) == 45 and all(claim.words and claim.claim for claim in claims.values())
     assert {claim.origin for claim in claims.values()} == {"paper", "article"}
     assert {name for name, found in claims.items() if verdict_of(found) == ANSWER} == {
+        "a-gradcam",
         "a-weights",
         "a-200",
         "a-test",
