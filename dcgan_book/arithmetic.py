@@ -1,7 +1,8 @@
 """Arithmetic with latents: concepts as means of exemplars, A - B + C, neighbours, norms, directions.
 
 For chapter 5 (paper, section 6.3.2). Latents lie along the last dimension, exemplars of a concept along the one
-before, and leading dimensions are so many sums at once. Latents to choose exemplars from come from `draw_z`,
+before, and leading dimensions are so many sums at once; (..., z_dim, 1, 1), as in PyTorch's tutorial, will do too.
+Latents to choose exemplars from come from `draw_z`,
 what is in their images an instrument says (`fits`), and whether a sum came out (`outcome`). `walking.along` takes
 steps along a direction.
 """
@@ -13,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import cross_val_predict
+
+from dcgan_book.latents import as_latents
 
 # of a neighbour, each number of z up or down, for the uniform prior (paper, section 6.3.2)
 NOISE = 0.25
@@ -31,7 +34,7 @@ def concept(exemplars):
     >>> concept(torch.tensor([[1.0, 0.0], [3.0, 2.0]])).tolist()
     [2.0, 1.0]
     """
-    return exemplars.mean(-2)
+    return as_latents(exemplars).mean(-2)
 
 
 def combine(a, b, c, norm="free", prior="uniform"):
@@ -53,6 +56,7 @@ def with_norm(z, how="free", prior="uniform"):
     """
     if how not in NORMS:
         raise ValueError(f"norm {how!r}: it is one of {', '.join(NORMS)}")
+    z = as_latents(z)
     usual = usual_norm(prior, z.shape[-1])
     if how == "projected" and prior == "uniform":
         return z.clamp(-1, 1)
@@ -71,7 +75,7 @@ def neighbours(z, prior="uniform", generator=None, n=8):
     normal prior it grows with the spread, to 0.43. Arguments: `z`, (..., z_dim); `generator`, the torch.Generator
     to draw noise from; `n`, how many copies, an even number. Returns (..., n + 1, z_dim), entry n // 2 bit for bit `z`.
     """
-    reach = NOISE * _spread(prior) / SPREADS["uniform"]
+    z, reach = as_latents(z), NOISE * _spread(prior) / SPREADS["uniform"]
     copies = z[..., None, :].repeat_interleave(n + 1, -2)
     noise = (torch.rand(copies.shape, generator=generator) * 2 - 1) * reach
     noise[..., n // 2, :] = 0
@@ -85,6 +89,7 @@ def pixels(a, b, c):
 
 def random_like(vector, generator=None):
     """A random direction with the length of `vector`, (..., z_dim): the control for a direction with a meaning."""
+    vector = as_latents(vector)
     noise = torch.randn(vector.shape, generator=generator).to(vector)
     return F.normalize(noise, dim=-1) * vector.norm(dim=-1, keepdim=True)
 
@@ -180,6 +185,7 @@ class Regression:
 
     def __call__(self, z):
         """The expected numbers of latents (..., z_dim)."""
+        z = as_latents(z)
         return z @ self.weights.to(z) + self.offset
 
 
@@ -188,7 +194,10 @@ def regress(z, values):
 
     It uses every latent, where a difference of two means uses those at both ends.
     """
-    points, targets = z.double().cpu().numpy(), torch.as_tensor(values).double().cpu().numpy()
+    points, targets = (
+        as_latents(z).double().cpu().numpy(),
+        torch.as_tensor(values).double().cpu().numpy(),
+    )
     model = RidgeCV(PENALTIES)
     guesses = cross_val_predict(model, points, targets, cv=10)
     r2 = 1 - ((targets - guesses) ** 2).sum() / ((targets - targets.mean()) ** 2).sum()

@@ -4,12 +4,13 @@ A unit is one feature map of a stage. `top_patches` finds where a pool of images
 pixels did it: the plain gradient, or guided backpropagation (Springenberg and others 2014); `grad_cam` (Selvaraju
 and others 2017) answers at a stage's resolution. Guided images look sharp whatever the weights are (Adebayo and
 others 2018), so the controls stand here too: `randomised`, `cascade`, `edges`, and a number, `lift`. Networks are
-in eval mode. Images go in as float (n, 3, 64, 64) in [-1, 1] or uint8 (n, 64, 64, 3); what comes out is on the CPU.
+in eval mode. Images go in as float (n, 3, h, w) in [-1, 1] or uint8 (n, h, w, 3), of the network's size; what comes out
+is on the CPU.
 """
 
 import copy
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from sklearn.svm import LinearSVC
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book.hooks import activations_of, retain
+from dcgan_book.hooks import activations_of, hooked, retain, unwrapped
 from dcgan_book.latents import stream, to_batch
 from dcgan_book.models import initialise, side_of
 
@@ -48,24 +49,23 @@ def guided(model, rule="strict"):
     if rule not in RULES:
         raise ValueError(f"rule is {rule!r}; it is one of {', '.join(RULES)}")
     rectifiers = [layer for layer in model.modules() if isinstance(layer, nn.ReLU | nn.LeakyReLU)]
-    if rule != "plain" and not rectifiers:
+    if rule == "plain":
+        yield
+        return
+    if not rectifiers:
         raise ValueError(
             "this model has no nn.ReLU or nn.LeakyReLU layer, so nothing in it can be guided"
         )
 
-    def guide(_layer, _inputs, output):
-        if rule != "plain" and output.requires_grad:
+    def guide(output):
+        if output.requires_grad:
             above = output > 0 if rule == "strict" else None  # an output has its input's sign
             output.register_hook(
                 lambda gradient: gradient.relu() if above is None else gradient.relu() * above
             )
 
-    hooks = [layer.register_forward_hook(guide) for layer in rectifiers]
-    try:
+    with hooked(rectifiers, guide, "its rectifiers"):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def peaks(maps):
@@ -75,8 +75,9 @@ def peaks(maps):
     return values, torch.stack([index // width, index % width], -1)
 
 
+@torch.inference_mode(False)
 def saliency(model, images, stage, unit, rule="strict", at="peak", sign=1, batch=64):
-    """The gradient of a unit's response with respect to each image, (n, 3, 64, 64) (paper, section 6.2).
+    """The gradient of a unit's response with respect to each image, (n, 3, h, w) (paper, section 6.2).
 
     Arguments: `unit`, an index, or one for each image, (n,); `rule`, one of `RULES`, see `guided`; `at`, "peak" for
     the location of each image's largest response, "map" for the sum over the map, or rows and columns, (n, 2);
@@ -90,6 +91,7 @@ def saliency(model, images, stage, unit, rule="strict", at="peak", sign=1, batch
     return torch.cat(found)
 
 
+@torch.inference_mode(False)
 def grad_cam(model, images, layer="4x4", stage="1x1", unit=0, at="peak", sign=1, batch=64):
     """Grad-CAM of a unit, by default of D's logit: which cells of a layer speak for it, (n, h, w), from 0 up.
 
@@ -97,7 +99,7 @@ def grad_cam(model, images, layer="4x4", stage="1x1", unit=0, at="peak", sign=1,
     and others 2017). `layer` is the stage whose maps are added; the rest as in `saliency`. See `enlarge`.
     Raises ValueError if the layer comes after the unit's stage.
     """
-    names = list(model.stages)
+    names = list(unwrapped(model).stages)
     if layer in names and stage in names and names.index(layer) > names.index(stage):
         raise ValueError(
             f"layer {layer} comes after stage {stage}, whose units do not depend on it"
@@ -117,15 +119,20 @@ def grad_cam(model, images, layer="4x4", stage="1x1", unit=0, at="peak", sign=1,
 class Field:
     """The receptive fields of a stage, in pixels: location i sees `size` of them from `start + jump * i` on.
 
-    At the borders a field reaches beyond the image, where the network sees zeros.
+    At the borders a field reaches beyond the image, `side` pixels wide, where the network sees zeros.
     """
 
     size: int
     jump: int
     start: int
+    side: int = field(default=64, repr=False)
 
-    def masks(self, locations, side=64):
-        """The part of each field that lies in the image: rows and columns (n, 2) to bool (n, side, side)."""
+    def masks(self, locations, side=None):
+        """The part of each field that lies in the image: rows and columns (n, 2) to bool (n, side, side).
+
+        `side` is by default that of the network's images.
+        """
+        side = side or self.side
         first = (self.start + self.jump * locations)[..., None]
         within = (torch.arange(side) >= first) & (torch.arange(side) < first + self.size)
         return within[:, 0, :, None] & within[:, 1, None, :]
@@ -151,6 +158,7 @@ def receptive_field(model, stage):
     >>> receptive_field(Discriminator(width=4), "4x4")
     Field(size=46, jump=16, start=-15)
     """
+    model = unwrapped(model)
     if stage not in model.stages:
         raise ValueError(f"there is no stage {stage!r}; this network has {', '.join(model.stages)}")
     size, jump, start = 1, 1, 0
@@ -165,15 +173,16 @@ def receptive_field(model, stage):
                     f"receptive fields are worked out for nn.Conv2d, not for {type(layer).__name__}"
                 )
         if name == stage:
-            return Field(size, jump, start)
+            return Field(size, jump, start, getattr(model, "size", 64))
 
 
-def enlarge(maps, field, side=64):
+def enlarge(maps, field, side=None):
     """A stage's maps (n, h, w) at the image's resolution, (n, side, side): linear between the fields' middles.
 
-    Resizing as usual takes a cell's own square for its place, which with kernels of 5 is half a cell off.
+    `side` is by default that of the network's images. Resizing as usual takes a cell's own square for its place, which with kernels of 5 is half a cell off.
     """
     n, height, width = maps.shape
+    side = side or field.side
     place = (torch.arange(side) + 0.5 - field.start - field.size / 2) / field.jump
     rows, columns = torch.meshgrid(
         2 * place / max(height - 1, 1) - 1, 2 * place / max(width - 1, 1) - 1, indexing="ij"
@@ -245,7 +254,7 @@ def randomised(model, stages=None, seed=0, images=None, batch=128):
     there.
     """
     device = next(model.parameters()).device
-    network = copy.deepcopy(model).cpu().eval()  # the random streams are the CPU's
+    network = copy.deepcopy(unwrapped(model)).cpu().eval()  # the random streams are the CPU's
     stages = list(network.stages) if stages is None else stages
     for stage in stages:
         if stage not in network.stages:
@@ -278,7 +287,7 @@ def cascade(model, seed=0, images=None):
     The last one is random throughout (Adebayo and others 2018: cascading randomisation). `seed` and `images` are those
     of `randomised`.
     """
-    names = list(model.stages)
+    names = list(unwrapped(model).stages)
     for i in reversed(range(len(names))):
         yield names[i], randomised(model, names[i:], seed, images)
 
@@ -314,7 +323,7 @@ def lift(maps, masks, fields=None, power=2):
 
 
 def covered(masks, stage="4x4"):
-    """The share of each location's own square of the image that an object covers: bool (n, 64, 64) to (n, h, w).
+    """The share of each location's own square of the image that an object covers: bool (n, side, side) to (n, h, w).
 
     Raises ValueError for what names no stage.
     """
@@ -362,13 +371,15 @@ def contributions(model, images, batch=128):
     """What each place of the last maps adds to D's logit: (n, h, w), whose sum is the logit.
 
     The last stage is one convolution without padding that sees all places, so the logit is a sum over them, and
-    needs no approximation. Grad-CAM has the same maps but one weight for all places of each.
+    needs no approximation; a bias, which only others' networks have, is shared out evenly. Grad-CAM has the same maps
+    but one weight for all places of each.
     """
-    (last,) = model.stages["1x1"]
+    (last,) = unwrapped(model).stages["1x1"]
     maps = activations_of(
         model, "4x4", images if isinstance(images, torch.Tensor) else to_batch(images), batch=batch
     )
-    return torch.einsum("khw,nkhw->nhw", last.weight[0].cpu(), maps)
+    found = torch.einsum("khw,nkhw->nhw", last.weight[0].cpu(), maps)
+    return found if last.bias is None else found + last.bias.cpu() / maps[0, 0].numel()
 
 
 # ------------------------------------------------------------------------------------- a classifier's input
@@ -382,7 +393,7 @@ def pooled_features(model, images, stages=None, batch=128):
     """
     _check_eval(model)
     if stages is None:
-        stages = [stage for stage in model.stages if int(stage.split("x")[0]) >= GRID]
+        stages = [stage for stage in unwrapped(model).stages if int(stage.split("x")[0]) >= GRID]
     found = []
     with retain(model, *stages) as kept:
         for _, part in _batches(model, images, batch):
@@ -421,7 +432,7 @@ def compact(features, count):
 
 
 def _check_eval(model):
-    if model.training:
+    if unwrapped(model).training:
         raise ValueError(
             "in training mode a response depends on the whole batch; call .eval() first"
         )
@@ -442,7 +453,8 @@ def _passes(model, images, stage, unit, at, sign, batch, kept):
         raise ValueError(f'at is {at!r}; it is "peak", "map", or rows and columns, (n, 2)')
     units = torch.as_tensor(unit).expand(len(images))
     for start, part in _batches(model, images, batch):
-        pixels, rows = part.detach().requires_grad_(), torch.arange(len(part))
+        # a copy, as what was made under `inference_mode` takes no gradients
+        pixels, rows = part.detach().clone().requires_grad_(), torch.arange(len(part))
         with torch.enable_grad():
             model(pixels)
             maps = kept[stage]

@@ -4,14 +4,101 @@ For chapters 3 and 4 (paper, sections 6.2 and 6.3.1). Stages are named by their 
 "After" the ReLU is what a stage gives to the next, "before" it what its activation function is given; the last
 layers' tanh and the discriminator's leaky rectifiers count as ReLU here. When the `with` block ends, however it
 ends, the network computes the bits it computed before.
+
+A network may be compiled, or wrapped as `DataParallel` and others do: inside a block compiled networks run without
+their compiler, whose code knows no hooks. What would see no hook all the same is refused, and a block in which no pass
+came through its hooks ends in a RuntimeError. A copy of the network that is made inside a block has none of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _Hook:
+    """A forward hook of one layer, which copies of the layer made meanwhile don't have."""
+
+    def __init__(self, layer: nn.Module, act: Callable[[torch.Tensor], torch.Tensor | None]):
+        self.act, self.layer, self.fired = act, layer, False
+        self.copies: list[nn.Module] = []
+        self.handle = layer.register_forward_hook(self)
+
+    def __call__(
+        self, _layer: nn.Module, _inputs: Any, output: torch.Tensor
+    ) -> torch.Tensor | None:
+        self.fired = True
+        return self.act(output)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable:
+        if id(self.layer) in memo:
+            self.copies.append(memo[id(self.layer)])
+        return _nothing
+
+    def remove(self) -> None:
+        self.handle.remove()
+        for copy in self.copies:
+            for key in [key for key, hook in copy._forward_hooks.items() if hook is _nothing]:
+                del copy._forward_hooks[key]
+
+
+def _nothing(*_: Any) -> None:
+    """What a copy has in place of a hook, until the block ends."""
+
+
+@contextmanager
+def hooked(
+    layers: Iterable[nn.Module], act: Callable[[torch.Tensor], torch.Tensor | None], where: str
+) -> Iterator[None]:
+    """Gives `act` each output of the layers, to read or to replace, while the block runs.
+
+    Arguments: `act`, from a layer's output to another one, or to None, which changes nothing; `where`, what an error
+    calls the layers. Raises RuntimeError at the end if no pass came through any of them.
+    """
+    with ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:  # or nothing is compiled; to import it takes a second
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        hooks = []
+        for layer in layers:
+            hooks.append(_Hook(layer, act))
+            stack.callback(hooks[-1].remove)
+        yield
+        if hooks and not any(hook.fired for hook in hooks):
+            raise RuntimeError(
+                f"no pass of this network came through {where} inside the block, so nothing was read or edited: "
+                "call the network that was given, inside the block"
+            )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside wrappers such as `torch.compile`, `DataParallel` or an average of weights; it has `.stages`.
+
+    Raises ValueError for what holds no such network, is spread over devices, or is traced or scripted, where no hook
+    could be.
+    """
+    inner: Any = model
+    while inner is not None:
+        if isinstance(inner, torch.jit.ScriptModule | torch.fx.GraphModule):
+            raise ValueError(
+                f"hooks don't reach into a {type(inner).__name__}: give the network that it was made from"
+            )
+        if isinstance(inner, nn.DataParallel) and len(inner.device_ids) > 1:
+            raise ValueError(
+                f"the network is spread over {len(inner.device_ids)} devices: give its .module, which is on one"
+            )
+        wrapped = next(
+            (inner._modules[k] for k in ("_orig_mod", "module") if k in inner._modules), None
+        )
+        if wrapped is None and "stages" in inner._modules:
+            return cast(nn.Module, inner)
+        inner = wrapped
+    raise ValueError(
+        f"a {type(model).__name__} without .stages is no network whose stages could be named: see dcgan_book.models"
+    )
 
 
 @contextmanager
@@ -33,12 +120,12 @@ def retain(
     """
     kept: dict[str, torch.Tensor] = {}
     with ExitStack() as stack:
-        for stage in stages:
+        for stage, layer in [(stage, _layer(model, stage, before_relu)) for stage in stages]:
 
-            def keep(_layer, _inputs, output, stage=stage):
+            def keep(output, stage=stage):
                 kept[stage] = output
 
-            stack.enter_context(_layer(model, stage, before_relu).register_forward_hook(keep))
+            stack.enter_context(hooked([layer], keep, f"stage {stage}"))
         yield kept
 
 
@@ -96,7 +183,7 @@ def ablate(
         region = torch.as_tensor(region)
         _check_region(region, stage, side)
 
-    def edit(_layer, _inputs, output):
+    def edit(output):
         index = units.to(output.device)
         old = output.index_select(1, index)
         new = old.mean((0, 2, 3)) if isinstance(value, str) else value.to(output).expand(len(units))
@@ -105,7 +192,7 @@ def ablate(
             new = torch.where(region.view(-1, 1, side, side).to(output.device), new, old)
         return output.index_copy(1, index, new)
 
-    with layer.register_forward_hook(edit):
+    with hooked([layer], edit, f"stage {stage}"):
         yield
 
 
@@ -113,9 +200,14 @@ def ablate(
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by each batch's own statistics, as the authors' code does even when sampling.
 
-    After an ablation it then normalises anew, which fixed statistics don't. The running statistics stand still.
+    After an ablation it then normalises anew, which fixed statistics don't. The running statistics stand still. Raises
+    ValueError for a network without BatchNorm, traced ones among them.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    if not norms:
+        raise ValueError(
+            f"a {type(model).__name__} has no BatchNorm whose statistics could be a batch's own"
+        )
     before = [(norm.training, norm.track_running_stats) for norm in norms]
     try:
         for norm in norms:
@@ -154,7 +246,7 @@ def _check_region(region: torch.Tensor, stage: str, side: int) -> None:
 
 def _stages(model: nn.Module) -> Mapping[str, nn.Sequential]:
     # PyTorch's own types know no attribute of a module
-    return cast("Mapping[str, nn.Sequential]", model.stages)
+    return cast("Mapping[str, nn.Sequential]", unwrapped(model).stages)
 
 
 def _layer(model: nn.Module, stage: str, before_relu: bool) -> nn.Module:

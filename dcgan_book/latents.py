@@ -6,6 +6,7 @@ import math
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 PRIORS = ("uniform", "normal")
 
@@ -29,6 +30,11 @@ def _known(prior):
         raise ValueError(f"prior is {prior!r}; it is one of {', '.join(PRIORS)}")
 
 
+def as_latents(z: torch.Tensor) -> torch.Tensor:
+    """z as (..., z_dim), also where it is (..., z_dim, 1, 1), as PyTorch's tutorial has it."""
+    return z[..., 0, 0] if z.ndim > 2 and z.shape[-2:] == (1, 1) else z
+
+
 def to_batch(images: np.ndarray) -> torch.Tensor:
     """uint8 (n, h, w, 3) as an array -> float (n, 3, h, w) in [-1, 1] (paper, section 4), channels last."""
     return torch.from_numpy(images.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
@@ -49,7 +55,7 @@ def recalibrate(
     Returns `generator`, changed in place. Raises ValueError, and changes nothing, for another prior.
     """
     _known(prior)
-    norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)]
+    norms = [layer for layer in generator.modules() if isinstance(layer, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -2,7 +2,7 @@
 
 For chapter 2 (paper, section 6.1). The walks are functions of tensors alone; their points lie along the second
 last dimension, and leading dimensions are so many walks at once. Latents to walk between come from
-`draw_z`.
+`draw_z`; those of the shape (..., z_dim, 1, 1), as in PyTorch's tutorial, will do too.
 """
 
 import warnings
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from dcgan_book.latents import as_latents
 
 
 def line(start, end, steps):
@@ -22,6 +24,10 @@ def line(start, end, steps):
     >>> line(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 2.0]), 3).tolist()
     [[0.0, 0.0], [0.5, 1.0], [1.0, 2.0]]
     """
+    return _line(as_latents(start), as_latents(end), steps)
+
+
+def _line(start, end, steps):
     if steps < 2:
         raise ValueError(f"a walk of {steps} steps has no two ends; give 2 or more")
     weight = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None]
@@ -35,7 +41,8 @@ def arc(start, end, steps):
     parallel ones it is the line. Opposite ones have no shortest arc; the one that we take then is arbitrary, but
     always the same. Arguments, result and errors are those of `line`; a latent of norm 0 raises ValueError.
     """
-    points = line(start, end, steps)
+    start, end = as_latents(start), as_latents(end)
+    points = _line(start, end, steps)
     # mps has no double
     first, last = (point.cpu().double() for point in torch.broadcast_tensors(start, end))
     lengths = [point.norm(dim=-1, keepdim=True) for point in (first, last)]
@@ -53,7 +60,7 @@ def arc(start, end, steps):
     weight = torch.linspace(0, 1, steps, dtype=torch.float64)
     turn = (angle[..., None] * weight)[..., None]
     direction = turn.cos() * first[..., None, :] + turn.sin() * side[..., None, :]
-    points[..., 1:-1, :] = (line(*lengths, steps) * direction)[..., 1:-1, :].to(points)
+    points[..., 1:-1, :] = (_line(*lengths, steps) * direction)[..., 1:-1, :].to(points)
     return points
 
 
@@ -65,6 +72,7 @@ def chain(points, steps, between=line, closed=False):
     (..., k * steps, z_dim), a film that runs on without a doubled frame. Point i is entry i * steps, bit for bit.
     Raises ValueError for fewer than two points.
     """
+    points = as_latents(points)
     if points.shape[-2] < 2:
         raise ValueError(f"a walk through {points.shape[-2]} points leads nowhere; give 2 or more")
     after = points.roll(-1, -2)
@@ -78,6 +86,7 @@ def sweep(z, coordinate, values):
     Arguments: `z`, (..., z_dim); `coordinate`, its index; `values`, a sequence of numbers. Returns
     (..., values, z_dim).
     """
+    z = as_latents(z)
     values = torch.as_tensor(values, dtype=z.dtype, device=z.device)
     points = z[..., None, :].repeat_interleave(len(values), -2)
     points[..., coordinate] = values
@@ -89,6 +98,7 @@ def along(z, direction, amounts):
 
     Arguments: `z` and `direction`, (..., z_dim); `amounts`, a sequence of numbers.
     """
+    z, direction = as_latents(z), as_latents(direction)
     amounts = torch.as_tensor(amounts, dtype=z.dtype, device=z.device)
     return z[..., None, :] + amounts[:, None] * direction[..., None, :]
 
@@ -98,7 +108,7 @@ def crossfade(start, end, steps):
 
     `start` and `end` are images (..., channels, height, width). Returns (..., steps, channels, height, width).
     """
-    return line(start.flatten(-3), end.flatten(-3), steps).unflatten(-1, start.shape[-3:])
+    return _line(start.flatten(-3), end.flatten(-3), steps).unflatten(-1, start.shape[-3:])
 
 
 @dataclass(frozen=True)
@@ -114,18 +124,23 @@ class Directions:
     changes: torch.Tensor
 
 
+@torch.inference_mode(False)
 def jacobian(function, z, chunk=25):
     """The derivative of `function` at one latent, exact: one Jacobian-vector product for each coordinate.
 
     Arguments: `function`, from (n, z_dim) to (n, ...), each entry from its own z alone, as a generator in eval mode
-    does; `z`, (z_dim,); `chunk`, coordinates at a time. Returns (..., z_dim). Raises ValueError for a network in
-    training mode, where BatchNorm lets every image depend on its batch.
+    does; `z`, (z_dim,); `chunk`, coordinates at a time. Returns (..., z_dim). Raises ValueError for several latents, and
+    for a network in training mode, where BatchNorm lets every image depend on its batch.
     """
+    z = as_latents(z)
+    if z.numel() != z.shape[-1]:
+        raise ValueError(f"z is {tuple(z.shape)}; a Jacobian is of one latent, (z_dim,)")
     if isinstance(function, nn.Module) and function.training:
         raise ValueError(
             "in training mode an image depends on its whole batch; call .eval() before the Jacobian"
         )
-    columns = []
+    # a copy, as what was made under `inference_mode` takes no part in derivatives
+    z, columns = z.flatten().clone(), []
     with warnings.catch_warnings():
         # PyTorch about its own import
         warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)

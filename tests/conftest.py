@@ -15,6 +15,7 @@ FIRST = (
 # What a quick look leaves out: notebooks, these files, tests with one of these fixtures, and those of over a second.
 SLOW_FILES = {
     "test_book.py",
+    "test_odd.py",
     "test_own_weights.py",
     "test_panels_in_jupyter.py",
     "test_notebooks_in_jupyter.py",
@@ -31,10 +32,12 @@ SLOW = {
     "test_a_resumed_run_with_falling_rates_has_the_bits_of_an_unbroken_one",
     "test_a_run_among_its_own_images_trains_on_none_of_its_sheets",
     "test_a_run_that_is_resumed_does_not_take_a_worse_one_for_the_best",
+    "test_a_run_of_a_compiled_pair_loads_and_is_exported",
     "test_a_run_to_its_end_is_the_unwatched_one",
     "test_a_step_is_that_of_the_plain_loop",
     "test_a_stopped_run_goes_on_to_the_same_bits",
     "test_a_stopped_training_goes_on_to_the_same_weights",
+    "test_states_of_wrapped_networks_of_ours_are_read",
     "test_batches_of_millions_of_images_take_little_memory",
     "test_both_are_in_eval_mode_and_only_an_input_takes_gradients",
     "test_boxes_are_refitted_and_drawn_anew_after_every_change",

@@ -238,3 +238,21 @@ def test_the_chosen_exemplars_are_enough_and_of_one_concept_each():
                  ("man with glasses", "man without glasses"), ("woman with glasses", "woman without glasses")]  # fmt: skip
     for first, second in opposites:
         assert not set(chosen["concepts"][first]) & set(chosen["concepts"][second])
+
+
+def test_latents_of_the_tutorials_shape_add_up_to_the_same():
+    a, b, c = torch.randn(3, 4, 7, generator=torch.Generator().manual_seed(0))
+    wide = [each[..., None, None] for each in (a, b, c)]
+    for norm in arithmetic.NORMS:
+        expected = arithmetic.combine(a, b, c, norm)
+        assert torch.equal(arithmetic.combine(*wide, norm), expected)
+    assert torch.equal(arithmetic.with_norm(wide[0], "matched"), arithmetic.with_norm(a, "matched"))
+    assert torch.equal(arithmetic.turn(*wide[:2]), arithmetic.turn(a, b))
+    for make in (arithmetic.neighbours, arithmetic.random_like):
+        given, expected = (
+            make(each, generator=torch.Generator().manual_seed(1)) for each in (wide[0], a)
+        )
+        assert torch.equal(given, expected)
+    z = torch.randn(40, 3, generator=torch.Generator().manual_seed(2))
+    fitted = arithmetic.regress(z[..., None, None], z[:, 0])
+    assert torch.equal(fitted(z[..., None, None]), fitted(z)) and fitted.weights.shape == (3,)

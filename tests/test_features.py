@@ -317,6 +317,7 @@ def test_a_receptive_field_is_what_the_gradient_reaches(kernel_size, sizes, last
     assert [field.size for field in fields.values()] == sizes
     assert fields["4x4"].start == last and fields["4x4"].jump == 16
     # large enough to hold a whole field
+    model.size = 192
     image = torch.rand(1, 3, 192, 192, generator=stream(0, "image")) * 2 - 1
     for stage, field in fields.items():
         middle = (96 - field.size // 2 - field.start) // field.jump
@@ -668,4 +669,104 @@ def test_an_svm_says_the_same_of_compact_features():
     assert np.std(expected) > 0.1
     assert not np.allclose(
         l2_svm(small[:60], y, strength=1e-2).decision_function(small[60:]), expected, atol=0.1
+    )
+
+
+# Networks and images as people have them
+
+
+@pytest.fixture(scope="module", params=["compiled", "parallel", "both"])
+def wrapped(request):
+    """A discriminator in a wrapper, and bare; compiled code of it has been run."""
+    bare = initialise(Discriminator(width=4), stream(0, "weights")).eval()
+    wrapper = torch.nn.DataParallel(bare) if request.param != "compiled" else bare
+    if request.param != "parallel":
+        wrapper = torch.compile(wrapper, backend="eager")
+        wrapper(torch.zeros(2, 3, 64, 64))
+    return wrapper, bare
+
+
+def test_a_wrapped_discriminator_says_what_it_says_bare(wrapped):
+    images = torch.rand(3, 3, 64, 64, generator=stream(0, "images")) * 2 - 1
+    found, expected = (
+        [
+            *(saliency(model, images, "4x4", 1, rule) for rule in features.RULES),
+            grad_cam(model, images),
+            features.contributions(model, images),
+            features.pooled_features(model, images),
+            features.top_patches(model, images, "8x8", 2, progress=False).responses,
+            features.randomised(model, seed=1)(images),
+            *(network(images) for _, network in features.cascade(model)),
+            torch.tensor(receptive_field(model, "8x8").size),
+        ]
+        for model in wrapped
+    )
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert not torch.equal(found[0], found[1]), "guided and plain are the same"
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch advises against tracing
+def test_guiding_what_is_not_called_is_an_error(wrapped):
+    images = torch.zeros(1, 3, 64, 64)
+    traced = torch.jit.trace(wrapped[1], images)
+    for called in (traced, copy.deepcopy(wrapped[1]), lambda images: None):
+        with pytest.raises(
+            RuntimeError, match="no pass of this network came through its rectifiers"
+        ):
+            with features.guided(wrapped[1], "leaky"):
+                called(images)
+    with features.guided(wrapped[1], "plain"):  # which is no change
+        traced(images)
+    with pytest.raises(ValueError, match="no nn.ReLU or nn.LeakyReLU"), features.guided(traced):
+        pass
+
+
+def test_a_copy_made_while_guided_is_plain(wrapped):
+    images = (torch.rand(2, 3, 64, 64, generator=stream(0, "images")) * 2 - 1).requires_grad_()
+    (plain,) = torch.autograd.grad(wrapped[1](images).sum(), images)
+    with features.guided(wrapped[1]):
+        (guided,) = torch.autograd.grad(wrapped[1](images).sum(), images)
+        twins = [copy.deepcopy(wrapped[1]), features.randomised(wrapped[1], [])]
+    for twin in twins:
+        (found,) = torch.autograd.grad(twin(images).sum(), images)
+        assert torch.equal(found, plain) and not torch.equal(found, guided)
+        assert not any(layer._forward_hooks for layer in twin.modules())
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_images_made_under_inference_mode_will_do(inside):
+    model = initialise(Discriminator(width=4), stream(0, "weights")).eval()
+    with torch.inference_mode():
+        images = torch.rand(3, 3, 64, 64, generator=stream(0, "images")) * 2 - 1
+    usual = torch.rand(3, 3, 64, 64, generator=stream(0, "images")) * 2 - 1
+    asked = (
+        lambda given: saliency(model, given, "4x4", 1),
+        lambda given: saliency(model, given, "8x8", 0, "leaky", at="map"),
+        lambda given: grad_cam(model, given),
+        lambda given: features.contributions(model, given),
+    )
+    for ask in asked:
+        with torch.inference_mode(inside):
+            found = ask(images)
+        assert torch.equal(found, ask(usual))
+
+
+@pytest.mark.parametrize("kernel_size", [4, 5])
+@pytest.mark.parametrize("size", [32, 128])
+def test_fields_and_maps_are_as_large_as_the_networks_images(kernel_size, size):
+    model = initialise(Discriminator(width=2, kernel_size=kernel_size, size=size)).eval()
+    images = torch.rand(2, 3, size, size)
+    field, places = receptive_field(model, "4x4"), torch.tensor([[1, 2], [0, 0]])
+    seen = saliency(model, images, "4x4", 0, "plain", at=places).abs().sum(1) > 0
+    assert field.masks(places).shape == (2, size, size)
+    assert (field.masks(places) | ~seen).all(), "a unit sees what lies outside its field"
+    assert enlarge(grad_cam(model, images), field).shape == (2, size, size)
+    assert field.crop(images, places).shape == (2, 3, field.size, field.size)
+
+
+def test_a_bias_of_the_last_convolution_is_a_part_of_the_logit():
+    state = Discriminator(width=2).state_dict() | {"stages.1x1.0.bias": torch.tensor([3.0])}
+    model, images = Discriminator.from_state_dict(state), torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(
+        features.contributions(model, images).sum((1, 2)), model(images).detach()
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dcgan_book.hooks import ablate, activations_of, batch_statistics, retain
+from dcgan_book.hooks import ablate, activations_of, batch_statistics, retain, unwrapped
 from dcgan_book.latents import draw_z, recalibrate, stream
 from dcgan_book.models import Discriminator, Generator, initialise
 
@@ -219,3 +219,159 @@ def test_nothing_is_before_an_activation_that_is_not_there(discriminator):
         retain(discriminator, "1x1", before_relu=True),
     ):
         pass
+
+
+# Networks in wrappers, copies, and hooks that are not there
+
+
+def compiled(network):
+    return torch.compile(network, backend="eager")
+
+
+def compiled_before(network):
+    """Compiled and run, so that code without hooks is at hand."""
+    network = compiled(network)
+    network(draw_z(6, 10))
+    return network
+
+
+def compiled_in_place(network):
+    network = copy.deepcopy(network)
+    network.compile(backend="eager")
+    network(draw_z(6, 10))
+    return network
+
+
+WRAPPERS = {
+    "compiled": compiled, "run": compiled_before, "in place": compiled_in_place, "parallel": nn.DataParallel,
+    "averaged": torch.optim.swa_utils.AveragedModel, "both": lambda network: compiled(nn.DataParallel(network)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrapped_network_is_read_and_edited_as_it_is_bare(generator, z, wrap):
+    wrapped = wrap(generator).eval()
+    plain = wrapped(z)
+    with ablate(wrapped, "8x8", [0, 3]), retain(wrapped, "8x8", "16x16") as kept:
+        images = wrapped(z)
+    with ablate(generator, "8x8", [0, 3]), retain(generator, "8x8", "16x16") as expected:
+        assert torch.equal(images, generator(z)) and not torch.equal(images, plain)
+    assert all(torch.equal(kept[stage], expected[stage]) for stage in ("8x8", "16x16"))
+    assert torch.equal(activations_of(wrapped, "4x4", z), activations_of(generator, "4x4", z))
+    assert torch.equal(wrapped(z), plain) and hooks_left(wrapped) == 0
+
+
+def test_compiled_code_is_left_aside_also_where_the_bare_network_was_given(generator, z):
+    fast = compiled_before(generator)
+    with ablate(generator, "8x8", range(16)):
+        edited = fast(z)
+    assert not torch.equal(edited, fast(z))
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch advises against tracing
+@pytest.mark.parametrize(
+    "other",
+    [
+        copy.deepcopy,
+        lambda network: torch.jit.trace(network, torch.zeros(6, 10)),
+        lambda network: torch.jit.freeze(torch.jit.trace(network, torch.zeros(6, 10))),
+        lambda network: lambda z: None,
+    ],
+    ids=["another one", "traced", "frozen", "no call"],
+)
+def test_a_hook_that_no_pass_came_through_is_an_error(generator, z, other):
+    called = other(generator)
+    for block in (ablate(generator, "8x8", [0]), retain(generator, "4x4", "8x8")):
+        with pytest.raises(
+            RuntimeError, match="no pass of this network came through stage"
+        ) as fault:
+            with block:
+                called(z)
+        assert "\n" not in str(fault.value) and hooks_left(generator) == 0
+
+
+def test_an_error_inside_is_not_hidden_by_a_hook_that_did_not_fire(generator):
+    with pytest.raises(KeyError, match="inside"), ablate(generator, "8x8", [0]):
+        raise KeyError("inside")
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch advises against tracing
+@pytest.mark.parametrize(
+    "wrap, message",
+    [
+        (lambda network: torch.jit.trace(network, torch.zeros(6, 10)), "hooks don't reach into a TopLevelTracedModule"),
+        (lambda network: nn.DataParallel(torch.jit.trace(network, torch.zeros(6, 10))), "hooks don't reach into"),
+        (lambda network: torch.fx.symbolic_trace(nn.Sequential(*network.stages.values())), "hooks don't reach into a"),
+        (lambda network: nn.Sequential(network), "a Sequential without .stages is no network"),
+        (lambda network: nn.Linear(2, 3), "a Linear without .stages is no network"),
+    ],
+)  # fmt: skip
+def test_what_hooks_do_not_reach_into_is_refused(generator, wrap, message):
+    for block in (ablate(wrap(generator), "8x8", [0]), retain(wrap(generator), "8x8")):
+        with pytest.raises(ValueError, match=message) as refusal, block:
+            pass
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_network_spread_over_devices_is_refused(generator):
+    spread = nn.DataParallel(generator)
+    spread.device_ids = [0, 1]  # as with two GPUs, where each would have a part of the batch
+    with pytest.raises(ValueError, match="spread over 2 devices: give its .module"):
+        unwrapped(spread)
+
+
+def test_copies_made_inside_are_clean_inside_and_afterwards(generator, z):
+    images = generator(z)
+    with ablate(generator, "8x8", range(16)), retain(generator, "16x16") as kept:
+        edited = generator(z)
+        before = kept["16x16"]
+        copies = [
+            copy.deepcopy(generator),
+            copy.deepcopy(copy.deepcopy(generator)),
+            torch.optim.swa_utils.AveragedModel(generator).module,
+            copy.deepcopy(nn.ModuleList([generator, generator]))[1],
+        ]
+        for each in copies:
+            assert torch.equal(each(z), images)
+        assert kept["16x16"] is before, "what a copy computes is not the network's"
+        assert torch.equal(generator(z), edited)
+    for each in copies[:1] + copies[2:]:
+        assert hooks_left(each) == 0
+    assert all(torch.equal(each(z), images) for each in copies) and hooks_left(generator) == 0
+
+
+def test_a_users_own_hooks_go_with_a_copy(generator, z):
+    with ablate(generator, "8x8", [0]):
+        handle = generator.stages["8x8"].register_forward_hook(lambda *_: None)
+        twin = copy.deepcopy(generator)
+        generator(z)
+        handle.remove()
+    assert hooks_left(twin) == 1
+
+
+def test_latents_of_the_tutorials_shape_are_read_too(generator, z):
+    expected = activations_of(generator, "8x8", z)
+    assert torch.equal(activations_of(generator, "8x8", z[:, :, None, None], batch=4), expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch advises against tracing
+def test_batch_statistics_are_for_networks_with_batchnorm(generator, z):
+    traced = torch.jit.trace(generator, z)
+    for model in (traced, nn.Sequential(nn.Conv2d(3, 3, 1)), nn.Linear(2, 2)):
+        with pytest.raises(ValueError, match="has no BatchNorm"), batch_statistics(model):
+            pass
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(generator))
+    with batch_statistics(synchronised):
+        norms = [layer for layer in synchronised.modules() if isinstance(layer, nn.SyncBatchNorm)]
+        assert len(norms) == 4 and all(layer.training for layer in norms)
+
+
+@pytest.mark.parametrize("wrap", [compiled, nn.DataParallel])
+def test_batch_statistics_of_a_wrapped_network(generator, z, wrap):
+    wrapped = wrap(generator).eval()
+    images = wrapped(z)
+    with batch_statistics(generator):
+        expected = generator(z)
+    with batch_statistics(wrapped):
+        assert torch.equal(wrapped(z), expected)
+    assert torch.equal(wrapped(z), images) and not torch.equal(images, expected)

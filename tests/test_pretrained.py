@@ -19,11 +19,11 @@ import pytest
 import tiny
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from dcgan_book import pretrained, training
 from dcgan_book.latents import draw_z, recalibrate
-from dcgan_book.models import Discriminator, Generator, _flat_names
+from dcgan_book.models import Discriminator, Generator, initialise
 from dcgan_book.pretrained import PretrainedError, load
 from dcgan_book.training.__main__ import _parser
 from dcgan_book.training.recipe import TrainConfig, TrainingError
@@ -164,6 +164,19 @@ def test_a_run_of_another_size_is_exported_with_its_film(shelf, tmp_path):
     assert found.film.shape == (2, pretrained.FILM_TILES, 32, 32, 3)
     last = np.asarray(Image.open(tmp_path / "samples-000005.png"))
     assert (found.film[-1, 1] == last[:32, 32:64]).all()
+
+
+@pytest.mark.parametrize("side", [128, 256])
+def test_the_film_of_large_images_is_small(side, tmp_path):
+    random = np.random.default_rng(0)
+    tiles = random.integers(0, 256, (64, 64, 64, 3), np.uint8)
+    large = tiles.repeat(side // 64, 1).repeat(side // 64, 2).astype(int)
+    large[:, ::2] += np.where(large[:, ::2] < 255, 1, 0)  # which rounding takes away again, or adds
+    sheet = large.reshape(8, 8, side, side, 3).swapaxes(1, 2).reshape(8 * side, 8 * side, 3)
+    Image.fromarray(sheet.astype(np.uint8)).save(tmp_path / "samples-000000.png")
+    film, _ = pretrained._film_of(tmp_path, 0)
+    assert film.shape == (1, pretrained.FILM_TILES, 64, 64, 3)
+    assert np.abs(film[0].astype(int) - tiles[: pretrained.FILM_TILES]).max() <= 1
 
 
 def test_an_average_is_exported_where_the_run_has_one(exports):
@@ -457,10 +470,10 @@ def test_an_unknown_name_lists_what_is_there(exports, tmp_path, monkeypatch):
         with pytest.raises(PretrainedError) as error:
             load(given)
         assert one_line(error) == (
-            f"there are no weights called {str(given)!r}: give one of other, paper, digiface, or the folder of a run"
+            f"there are no weights called {str(given)!r}: give one of other, paper, digiface, the folder of a run, or a file of weights"
         )
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
-    with pytest.raises(PretrainedError, match="give one of digiface, or the folder of a run"):
+    with pytest.raises(PretrainedError, match="give one of digiface, the folder of a run"):
         load("paper")
 
 
@@ -615,7 +628,8 @@ def index(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGAN_BOOK_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)
     network = recalibrate(Generator(4, 8), "normal", 64)
-    names = {f"main.{i}": name for i, name in enumerate(_flat_names(network))}
+    flat = [f"stages.{key}.{i}" for key, stage in network.stages.items() for i in range(len(stage))]
+    names = {f"main.{i}": name for i, name in enumerate(flat)}
     state = {f"{number}.{key}": network.state_dict()[f"{name}.{key}"]
              for number, name in names.items() for key in ("weight", "bias", "running_mean", "running_var")
              if f"{name}.{key}" in network.state_dict()}  # fmt: skip
@@ -693,6 +707,232 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(index, tmp_path):
     (tmp_path / "cache" / "digiface.pt").write_bytes(b"torn")
     load("digiface")
     assert len(index.asked) == 2
+
+
+# ---------------------------------------------------------------------------------- weights from elsewhere
+
+
+def elsewhere(prior="normal", channels=3, size=64, bias=False, z_dim=9):
+    """A pair as others have it, with biases if wanted, in eval mode; its statistics are those of training batches."""
+    torch.manual_seed(0)
+    pair = initialise(Generator(4, z_dim, 4, channels, size)), Discriminator(4, 4, channels, size)
+    if bias:
+        for network in pair:
+            for layer in network.modules():
+                if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                    layer.bias = torch.nn.Parameter(torch.rand(layer.out_channels) - 0.5)
+    with torch.no_grad():
+        pair[1](recalibrate(pair[0], prior, 512)(draw_z(32, z_dim, prior)))
+    return [network.eval() for network in pair]
+
+
+def tutorials_state(network, prefix="main."):
+    """A network's weights under the tutorial's names."""
+    flat = [f"stages.{key}.{i}" for key, stage in network.stages.items() for i in range(len(stage))]
+    state = network.state_dict()
+    return {
+        f"{prefix}{flat.index(name.rpartition('.')[0])}.{name.rpartition('.')[2]}": value
+        for name, value in state.items()
+    }
+
+
+@pytest.mark.parametrize("prior", ["uniform", "normal"])
+@pytest.mark.parametrize("bias, z_dim", [(False, 9), (True, 100)])
+def test_a_file_of_weights_loads_with_the_prior_that_its_statistics_show(
+    tmp_path, capsys, prior, bias, z_dim
+):
+    generator, _ = elsewhere(prior, bias=bias, z_dim=z_dim)
+    torch.save(tutorials_state(generator), tmp_path / "netG_epoch_24.pth")
+    found = load(tmp_path / "netG_epoch_24.pth")
+    assert (found.card["prior"], found.card["z_dim"], found.discriminator) == (prior, z_dim, None)
+    assert f"no discriminator, z from the {prior} prior" in capsys.readouterr().out
+    z = found.draw_z(4, torch.Generator().manual_seed(1))
+    assert torch.equal(z, draw_z(4, z_dim, prior, torch.Generator().manual_seed(1)))
+    assert torch.equal(found.generator(z), generator(z)) and not found.generator.training
+
+
+def test_of_statistics_that_show_no_prior_that_is_said(tmp_path, capsys):
+    torch.save(Generator(4, 9).state_dict(), tmp_path / "g.pth")
+    assert load(tmp_path / "g.pth").card["prior"] == "normal"
+    assert "as in PyTorch's examples; its statistics show none" in capsys.readouterr().out
+
+
+def test_a_discriminator_is_found_in_the_file_or_beside_it(tmp_path, capsys):
+    generator, discriminator = elsewhere()
+    images = torch.rand(2, 3, 64, 64)
+    one, apart = tmp_path / "both.ckpt", tmp_path / "netG.pth"
+    lightning = tutorials_state(discriminator, "discriminator.main.")
+    lightning |= tutorials_state(generator, "generator.main.")
+    torch.save({"epoch": 3, "state_dict": lightning}, one)
+    torch.save(tutorials_state(generator), apart)
+    torch.save(tutorials_state(discriminator, "module._orig_mod.main."), tmp_path / "netD.pth")
+    save_file(generator.state_dict(), tmp_path / "my-generator.safetensors")
+    save_file(discriminator.state_dict(), tmp_path / "my-discriminator.safetensors")
+    for path in (one, apart, tmp_path / "my-generator.safetensors"):
+        assert torch.equal(load(path).discriminator(images), discriminator(images))
+        assert "with discriminator" in capsys.readouterr().out
+
+
+def test_a_variable_may_name_a_file_or_what_was_imported(tmp_path, monkeypatch, shelf, capsys):
+    torch.save(tutorials_state(elsewhere()[0]), tmp_path / "netG.pth")
+    pretrained.import_file(tmp_path / "netG.pth", "theirs", shelf)
+    try:
+        for given in (str(tmp_path / "netG.pth"), "theirs"):
+            for name in ("rooms", "faces"):
+                monkeypatch.setenv(f"DCGAN_BOOK_{name.upper()}", given)
+                found = load(name)
+                assert found.own and found.stands_for == name and found.generator.z_dim == 9
+                assert f"{name}: weights of your own, {given}" in capsys.readouterr().out
+    finally:
+        shutil.rmtree(shelf / "theirs")
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("bias", [False, True])
+def test_grey_networks_become_such_of_three_equal_colours(tmp_path, size, bias):
+    generator, discriminator = elsewhere(channels=1, size=size, bias=bias)
+    torch.save({"G": generator.state_dict(), "D": discriminator.state_dict()}, tmp_path / "a.pt")
+    found, z = load(tmp_path / "a.pt"), draw_z(3, 9, "normal")
+    grey = generator(z)
+    torch.testing.assert_close(found.generator(z), grey.expand(-1, 3, -1, -1))
+    logits = found.discriminator(grey.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(logits, discriminator(grey))
+
+
+def test_files_of_a_run_and_of_an_export_are_what_they_lie_in(made):
+    for given in (made.run / "checkpoint.pt", made.folder / "generator.safetensors"):
+        found = load(given)
+        assert found.card["steps"] == 12 and found.discriminator is not None and len(found.film)
+
+
+def test_a_run_of_a_compiled_pair_loads_and_is_exported(tmp_path):
+    plain = Generator(4, 8), Discriminator(4)
+    pair = [torch.compile(network, backend="eager") for network in plain]
+    training.train(TINY, run=tmp_path / "run", models=pair, progress=False)
+    state = training.read_checkpoint(tmp_path / "run")["generator"]
+    assert any("_orig_mod" in name for name in state), "nothing was compiled"
+    z = draw_z(3, 8)
+    for given in (tmp_path / "run", pretrained.export(tmp_path / "run", "fast", tmp_path)):
+        expected = Generator.from_state_dict({k: v for k, v in pretrained.stored(plain[0]).items()})
+        recalibrate(expected, TINY.prior, pretrained.RECALIBRATION, TINY.seed)
+        torch.testing.assert_close(load(given).generator(z), expected(z), rtol=0, atol=1e-3)
+
+
+def test_the_command_imports_a_file(tmp_path, shelf, capsys):
+    generator, discriminator = elsewhere(bias=True, size=32)
+    torch.save(tutorials_state(generator), tmp_path / "g.pt")
+    torch.save(tutorials_state(discriminator), tmp_path / "d.pt")
+    try:
+        pretrained.main(["import", str(tmp_path / "g.pt"), "theirs"])
+        assert load("theirs").discriminator is None
+        options = ["--discriminator", str(tmp_path / "d.pt"), "--prior", "uniform"]
+        pretrained.main(["import", str(tmp_path / "g.pt"), "theirs", *options])
+        assert str(shelf / "theirs" / "discriminator.safetensors") in capsys.readouterr().out
+        found = load("theirs")
+        assert found.card["name"] == "theirs" and found.card["prior"] == "uniform"
+        assert found.card["size"] == 32 and found.film is None and found.log == []
+        for file, digest in found.card["sha256"].items():
+            assert hashlib.sha256((shelf / "theirs" / file).read_bytes()).hexdigest() == digest
+        assert str(tmp_path) not in (shelf / "theirs" / "card.json").read_text(encoding="utf-8")
+        z = draw_z(3, 9)
+        torch.testing.assert_close(found.generator(z), generator(z), rtol=0, atol=1e-3)
+        images = generator(z).detach()
+        torch.testing.assert_close(
+            found.discriminator(images), discriminator(images), rtol=0, atol=1e-2
+        )
+        pretrained.main(["import", str(tmp_path / "g.pt"), "theirs"])
+        assert load("theirs").discriminator is None, "that of an earlier import is left"
+    finally:
+        shutil.rmtree(shelf / "theirs")
+
+
+def test_what_cannot_be_imported_is_one_line(tmp_path):
+    generator, discriminator = elsewhere()
+    broken, large = tutorials_state(generator), tutorials_state(generator)
+    broken["main.3.weight"] = broken["main.3.weight"] * float("nan")
+    large["main.3.weight"] = large["main.3.weight"] * 1e9
+    files = {
+        "nan.pth": ({"G": broken}, "main.3.weight has numbers that are not finite"),
+        "large.pth": (large, "beyond 65504"),
+        "whole.pth": (generator, "holds more than tensors"),
+        "d.pth": (discriminator.state_dict(), "holds no DCGAN generator"),
+        "netG.pth": (tutorials_state(generator), "holds no DCGAN discriminator"),
+        "generator-a.pt": (
+            tutorials_state(generator),
+            "takes images of 32 pixels, its generator draws 64",
+        ),
+        "rgba.pt": (
+            Generator(4, channels=4).state_dict(),
+            "have 4 channels, where 1 or 3 are needed",
+        ),
+    }
+    torch.save({"nothing": 1}, tmp_path / "netD.pth")
+    torch.save(Discriminator(4, size=32).state_dict(), tmp_path / "discriminator-a.pt")
+    for name, (content, message) in files.items():
+        torch.save(content, tmp_path / name)
+        with pytest.raises(SystemExit, match=f"^error: .*{message}") as end:
+            pretrained.main(["import", str(tmp_path / name), "a", "--to", str(tmp_path / "to")])
+        one_line(end)
+    for content in (b"", b"hello", (tmp_path / "d.pth").read_bytes()[:-99]):
+        for name in ("torn.pth", "torn.safetensors"):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(PretrainedError, match=f"{name} is damaged") as error:
+                load(tmp_path / name)
+            one_line(error)
+    with pytest.raises(SystemExit, match="error: cannot read .*nowhere.pth: No such file") as end:
+        pretrained.main(
+            ["import", str(tmp_path / "nowhere.pth"), "a", "--to", str(tmp_path / "to")]
+        )
+    with pytest.raises(PretrainedError, match="prior is 'gauss'"):
+        pretrained.import_file(tmp_path / "large.pth", "a", tmp_path / "to", prior="gauss")
+    assert not (tmp_path / "to").exists()
+
+
+def test_what_a_chapter_needs_is_there_or_is_said(exports, tmp_path):
+    found = load("paper")
+    assert found.require("discriminator", "film", "log", size=64) is found.require() is found
+    torch.save(elsewhere(size=32)[0].state_dict(), tmp_path / "g.pth")
+    bare = load(tmp_path / "g.pth")
+    for parts, size, message in (
+        (
+            ["discriminator"],
+            None,
+            "g.pth has no discriminator, which is needed here: import it with",
+        ),
+        (["film"], 32, "g.pth has no film of its training"),
+        (["log"], None, "g.pth has no log of its training"),
+        (
+            [],
+            64,
+            "g.pth draws images of 32 pixels a side, and 64 are needed here: train with --size 64",
+        ),
+    ):
+        with pytest.raises(PretrainedError, match=message) as error:
+            bare.require(*parts, size=size)
+        one_line(error)
+
+
+def test_a_digest_is_of_the_generator_alone(exports, tmp_path):
+    found = load("paper")
+    assert found.digest == load(exports["paper"].run).digest != load("other").digest
+    found.card["prior"], found.discriminator = "normal", None
+    assert found.digest == load("paper").digest and re.fullmatch("[0-9a-f]{8}", found.digest)
+
+
+def test_home_is_home(exports, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(exports["paper"].run, tmp_path / "run")
+    torch.save(elsewhere()[0].state_dict(), tmp_path / "g.pth")
+    assert load("~/run").card["steps"] == 12 and load("~/g.pth").folder == tmp_path / "g.pth"
+    assert pretrained.export("~/run", "mine", "~/to") == tmp_path / "to" / "mine"
+    assert pretrained.import_file("~/g.pth", "theirs", "~/to") == tmp_path / "to" / "theirs"
+    monkeypatch.setenv("DCGAN_BOOK_ROOMS", "~/to/mine")
+    assert load("rooms").card["name"] == "mine" and load("rooms").stands_for == "rooms"
+    with pytest.raises(PretrainedError, match="no weights called '~/nothing'"):
+        load("~/nothing")
+    assert not (tmp_path / "~").exists()
 
 
 # ------------------------------------------------------------------------------------------- what is shipped

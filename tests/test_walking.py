@@ -235,3 +235,29 @@ def test_a_generator_in_training_mode_has_no_jacobian_of_its_own(generator):
     with pytest.raises(ValueError, match="eval"):
         walking.jacobian(generator.train(), torch.zeros(10).double())
     generator.eval()
+
+
+@pytest.mark.parametrize("walk", [
+    lambda a, b: walking.line(a, b, 5),
+    lambda a, b: walking.arc(a, b, 5),
+    lambda a, b: walking.sweep(a, 2, [0.0, 1.0]),
+    lambda a, b: walking.along(a, b, [-1.0, 1.0]),
+])  # fmt: skip
+@pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 7)])
+def test_latents_of_the_tutorials_shape_walk_the_same_ways(walk, shape):
+    a, b = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    found = walk(a[..., None, None], b[..., None, None])
+    assert torch.equal(found, walk(a, b)) and found.shape[-1] == 7
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1, 1), (1, 6), (1, 6, 1, 1)])
+@pytest.mark.parametrize("inference", [False, True])
+def test_directions_are_those_of_one_latent_however_it_is_given(shape, inference):
+    generator = initialise(Generator(width=2, z_dim=6), torch.Generator().manual_seed(0)).eval()
+    with torch.inference_mode(inference):
+        z = torch.linspace(-1, 1, 6).view(shape)
+        found = walking.top_directions(generator, z, k=2)
+    expected = walking.top_directions(generator, torch.linspace(-1, 1, 6), k=2)
+    assert torch.equal(found.directions, expected.directions)
+    with pytest.raises(ValueError, match=r"z is \(2, 6\); a Jacobian is of one latent"):
+        walking.jacobian(generator, torch.zeros(2, 6, 1, 1))

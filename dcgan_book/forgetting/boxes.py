@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from dcgan_book.cache import atomic_write
 from dcgan_book.latents import draw_z, stream
 from dcgan_book.measure.intervals import Estimate, bootstrap, wilson
-from dcgan_book.measure.reading import VISIBLE
+from dcgan_book.measure.reading import VISIBLE, MeasureError
 from dcgan_book.models import side_of
 
 SIDE = 64  # pixels of an image
@@ -40,6 +40,7 @@ class Box:
 
 def save_boxes(path, seeds, boxes):
     """Writes the boxes, and the seeds of all samples looked at (some have no box), as JSON, whole or not at all."""
+    path = Path(path).expanduser()
     rows = [
         {"seed": b.seed, "box": [b.left, b.top, b.right, b.bottom], "label": b.label} for b in boxes
     ]
@@ -51,11 +52,15 @@ def save_boxes(path, seeds, boxes):
 
 
 def load_boxes(path):
-    """The seeds and the boxes of a file of `save_boxes`, two lists. Raises ValueError if it is not one."""
+    """The seeds and the boxes of a file of `save_boxes`, two lists. Raises ValueError if it is not one, or not there."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
         boxes = [Box(row["seed"], *row["box"], row["label"]) for row in content["boxes"]]
         return list(content["seeds"]), boxes
+    except FileNotFoundError:
+        raise ValueError(
+            f"there are no boxes in {path} yet: draw some with live.annotate.Annotator(samples, path, seeds)"
+        ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{Path(path).name} is not a file of boxes: {' '.join(str(error).split())}"
@@ -63,7 +68,13 @@ def load_boxes(path):
 
 
 def latents(seeds, z_dim=100, prior="uniform"):
-    """The latents of samples known by their seeds, (n, z_dim): each has its own, whatever others are drawn."""
+    """The latents of samples known by their seeds, (n, z_dim): each has its own, whatever others are drawn.
+
+    Arguments: `seeds`, ints; `z_dim` and `prior`, those of the generator that draws the samples. Raises ValueError for
+    no seeds.
+    """
+    if not len(seeds):
+        raise ValueError("there are no seeds, so there are no samples: give one for each")
     return torch.cat([draw_z(1, z_dim, prior, stream(seed, "boxes")) for seed in seeds])
 
 
@@ -102,6 +113,30 @@ def component_boxes(masks, seeds, label="window", smallest=VISIBLE):
     return boxes
 
 
+def boxes_on(samples, seeds, mine, instrument=None, target="window"):
+    """Boxes on samples that come without: those drawn by hand in the file `mine`, or else an instrument's.
+
+    Arguments: `samples`, (n, 3, 64, 64), of `seeds`; `instrument`, None where it does not know what they show, as with
+    photographs; `target`, the boxes' label. Returns a list of `Box`. Raises MeasureError, in a line that says how to
+    draw some, where boxes lie on fewer than two samples, and ValueError for a file that is none of boxes.
+    """
+    mine = Path(mine).expanduser()
+    if mine.exists():
+        boxes, whose = [box for box in load_boxes(mine)[1] if box.label == target], f"in {mine}"
+    elif instrument is not None:
+        found = instrument.read(samples).mask(target)
+        boxes, whose = component_boxes(found, seeds, target), "by the instrument"
+    else:
+        boxes, whose = [], "by hand, and no instrument knows what they show"
+    on = len({box.seed for box in boxes} & set(seeds))
+    if on < 2:
+        raise MeasureError(
+            f"{on} of {len(seeds)} samples have a box around a {target} {whose}, and it takes two: draw some with "
+            f"live.annotate.Annotator(samples, {str(mine)!r}, seeds), then run this again"
+        )
+    return boxes
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How two sets of boxes agree, as Estimates; `matches` are pairs of boxes that lie on each other.
@@ -121,8 +156,14 @@ def agreement(seeds, boxes, others, threshold=0.5):
     """Compares `others`, an instrument's boxes, with `boxes` on the samples of `seeds`; see `Agreement`.
 
     Boxes match from an intersection over union of `threshold` on, the best pairs first, each box once. Shares have
-    Wilson's intervals, the mean a bootstrap's. Raises ValueError if one of the sets is empty.
+    Wilson's intervals, the mean a bootstrap's. Raises MeasureError if one of the sets is empty.
     """
+    for some, word in ((boxes, "there is no box"), (others, "the others have no box")):
+        if not some:
+            raise MeasureError(
+                f"{word} on any of the {len(seeds)} samples, so there is nothing to compare: "
+                "draw some with live.annotate.Annotator, or go on without an instrument's"
+            )
     pairs = [(_overlap(box, other), box, other) for box in boxes for other in others]
     pairs = sorted((pair for pair in pairs if pair[0] >= threshold), key=lambda pair: -pair[0])
     matches, taken = [], set()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from dcgan_book.hooks import ablate
+from dcgan_book.hooks import ablate, unwrapped
 from dcgan_book.measure.intervals import bootstrap, paired, wilson
+from dcgan_book.measure.reading import MeasureError
 from dcgan_book.worlds.rooms import LABELS
 
 
@@ -63,7 +64,7 @@ class Scorecard:
         return (getattr(self, when).labels == LABELS.index(self.target)).sum((1, 2))
 
     def summary(self):
-        """The main rows as plain numbers.
+        """The main rows as plain numbers, NaN where no image had the target.
 
         `left` is the share of images with the target that kept it, `new` that of the others which got one;
         `pixels_left` is the ratio of its pixels; `lost` has for every other object by how much the share of images
@@ -97,14 +98,16 @@ class Scorecard:
         """The rows of `summary` with their intervals: name to Estimate, `lost` a dict of such; without `instead`.
 
         Added is `spill`, the change outside as a share of that inside. Shares have Wilson's intervals; the others are
-        bootstraps over images, differences and ratios of pairs.
+        bootstraps over images, differences and ratios of pairs. `new` is None where every image had the target.
+        Raises MeasureError where none had it, so that nothing could be lost.
         """
+        self._need_target()
         had, has = self.before.present[self.target], self.after.present[self.target]
         changed = had & self.inside.isfinite()
         now, then = self.pixels("after").double(), self.pixels().double()
         rows = {
             "left": wilson(int((had & has).sum()), int(had.sum())),
-            "new": wilson(int((~had & has).sum()), int((~had).sum())),
+            "new": wilson(int((~had & has).sum()), int((~had).sum())) if not had.all() else None,
             "pixels_left": _ratio(now, then),
             "lost": {
                 name: paired(self.after.present[name], found)
@@ -122,9 +125,20 @@ class Scorecard:
     def became(self, label):
         """The share of the target's pixels that show `label` afterwards, with its interval: an Estimate.
 
-        Raises ValueError for another label than a room's.
+        Raises ValueError for another label than a room's, MeasureError where no image had the target.
         """
-        return _ratio(self.instead[:, _index(label)].double(), self.instead.sum(1).double())
+        index = _index(label)
+        self._need_target()
+        return _ratio(self.instead[:, index].double(), self.instead.sum(1).double())
+
+    def _need_target(self):
+        had = self.before.present[self.target]
+        if not (had & self.inside.isfinite()).any():
+            found = [name for name, there in self.before.present.items() if there.any()]
+            raise MeasureError(
+                f"no {self.target} was found on any of {len(had)} images before the edit, so none can be forgotten; "
+                f"found were: {', '.join(found) or 'none of the objects that the instrument knows'}"
+            )
 
 
 def compare(before, after, target="window"):
@@ -135,10 +149,19 @@ def compare(before, after, target="window"):
     if target not in before.present:
         raise ValueError(f"target is {target!r}; it is one of {', '.join(before.present)}")
     was = before.labels == _index(target)
-    change = (after.images - before.images).abs().mean(1)
-    inside, outside = ((change * where).sum((1, 2)) / where.sum((1, 2)) for where in (was, ~was))
+    inside, outside = changes(before.images, after.images, was)
     instead = torch.stack([(was & (after.labels == i)).sum((1, 2)) for i in range(len(LABELS))], 1)
     return Scorecard(target, before, after, inside, outside, instead)
+
+
+def changes(before, after, masks):
+    """The mean change of a colour inside the masks and outside, two (n,), NaN where there is nothing of it.
+
+    Arguments: `before` and `after`, images (n, 3, h, w) of the same latents; `masks`, bool (n, h, w), such as boxes':
+    so an edit is judged also where no instrument can say what is there.
+    """
+    change = (after - before).abs().mean(1)
+    return tuple((change * where).sum((1, 2)) / where.sum((1, 2)) for where in (masks, ~masks))
 
 
 def scorecard(
@@ -168,7 +191,8 @@ def scorecard(
 def direct_effect(model, stage, z, instrument, target="window", batch=128, **options):
     """What each unit does alone: the share of the picture that `target` loses without it, mean over z, (units,).
 
-    `options` are those of `ablate`. It takes a pass through the model and the instrument for every unit.
+    `options` are those of `ablate`. It takes a pass through the model and the instrument for every unit. All are 0 where
+    no image shows the target.
     Raises ValueError for another target than a label of a room's pixels.
     """
     wanted = _index(target)
@@ -178,7 +202,7 @@ def direct_effect(model, stage, z, instrument, target="window", batch=128, **opt
         return (torch.cat(labels) == wanted).float().mean()
 
     before, without = area(), []
-    for unit in range(model.stages[stage][0].out_channels):
+    for unit in range(unwrapped(model).stages[stage][0].out_channels):
         with ablate(model, stage, [unit], **options):
             without.append(area())
     return before - torch.stack(without)

@@ -54,7 +54,7 @@ class Annotator(anywidget.AnyWidget):
             raise ValueError(
                 f"images are {tuple(images.shape)}; each of {len(seeds)} seeds needs 3 x {SIDE} x {SIDE}"
             )
-        self.path, self.images = Path(path), images
+        self.path, self.images = Path(path).expanduser(), images
         visited, boxes = load_boxes(path) if self.path.exists() else ([], [])
         if strangers := {*visited, *(box.seed for box in boxes)} - set(seeds):
             raise ValueError(
@@ -148,15 +148,15 @@ def refit(generator, stage, maps, seeds, boxes, z, strength=0.01):
 class Refitting:
     """An `Annotator`, and below it what its boxes make the generator forget, fitted and drawn anew after every change.
 
-    Arguments: `annotator`; `generator` and `stage`; `z`, latents of the rooms to draw. `show()` displays it.
+    Arguments: `annotator`; `generator` and `stage`; `z`, latents of the rooms to draw; `prior`, that of the samples
+    that the annotator shows. `show()` displays it.
     """
 
-    def __init__(self, annotator, generator, stage, z):
+    def __init__(self, annotator, generator, stage, z, prior="uniform"):
         self.annotator, self.generator, self.stage = annotator, generator, stage
         self.z = z = z.to(next(generator.parameters()).device)
-        self.maps = activations_of(
-            generator, stage, forgetting.latents(annotator.seeds, generator.z_dim)
-        )
+        boxed = forgetting.latents(annotator.seeds, generator.z_dim, prior)
+        self.maps = activations_of(generator, stage, boxed)
         with torch.no_grad():
             self.before = generator(z)
         self.words, self.picture = (

@@ -20,7 +20,7 @@ from PIL import Image
 
 from dcgan_book import figures, walking
 from dcgan_book.hooks import ablate, activations_of
-from dcgan_book.latents import draw_z, to_batch
+from dcgan_book.latents import as_latents, draw_z, to_batch
 from dcgan_book.live.weights import pack, weights_name
 from dcgan_book.worlds import rooms
 
@@ -107,7 +107,11 @@ class LiveFigure(anywidget.AnyWidget):
 
 
 def film(trained):
-    """The film of `trained`, a `Pretrained` that has one, beside its losses: a slider over the steps (chapter 1)."""
+    """The film of `trained`, a `Pretrained`, beside its losses: a slider over the steps (chapter 1).
+
+    Raises PretrainedError for weights without film or log.
+    """
+    trained.require("film", "log")
     times, tiles, height, width, _ = trained.film.shape
     sheet = trained.film.swapaxes(1, 2).reshape(times * height, tiles * width, 3)
     steps = trained.card["film"]["steps"]
@@ -303,11 +307,11 @@ def page_script():
 
 def _beside(network, latents):
     """The latents on the network's device."""
-    return latents.to(next(network.parameters()).device)
+    return as_latents(latents).to(next(network.parameters()).device)
 
 
 def _numbers(latents):
-    return [[round(value, DIGITS) for value in latent] for latent in latents.tolist()]
+    return [[round(value, DIGITS) for value in latent] for latent in as_latents(latents).tolist()]
 
 
 def _tenths(value):

@@ -20,7 +20,12 @@ def frechet(first: torch.Tensor, second: torch.Tensor) -> float:
     first, second: (n, d) and (m, d), from `Instrument.features`. It is computed as FID is (Heusel 2017, arXiv
     1706.08500) but in our instrument's features, not Inception's, so that no number here is a FID. Finite sets
     of the same rooms have a distance above 0: compare with `frechet` of two halves of real rooms.
+    Raises MeasureError for fewer than two images in a set.
     """
+    if min(len(first), len(second)) < 2:
+        raise MeasureError(
+            f"sets of {len(first)} and {len(second)} images: their distance takes two of each"
+        )
     (mean_a, cov_a), (mean_b, cov_b) = _moments(first), _moments(second)
     root = _root(cov_a)
     # The square roots of the eigenvalues of cov_a cov_b, from a symmetric matrix that has the same
@@ -38,11 +43,11 @@ def frechet_interval(
 ) -> Estimate:
     """`frechet` as an Estimate. Resampling makes sets differ more than they do, so the interval is the value
     plus and minus the bootstrap's standard error times the normal quantile, and no percentiles."""
-    random = generator or stream(0, "frechet")
+    value, random = frechet(first, second), generator or stream(0, "frechet")
     draws = torch.tensor(
         [frechet(_resample(first, random), _resample(second, random)) for _ in range(resamples)]
     )
-    value, half = frechet(first, second), _normal(level) * draws.std().item()
+    half = _normal(level) * draws.std().item()
     return Estimate(value, max(value - half, 0.0), value + half)
 
 
@@ -122,8 +127,11 @@ def nearest(
 
     queries, references: images as `Instrument` takes them. by: "features" of the `instrument` (the shipped one by
     default), or "pixels", which a shift by one pixel fools (paper, opening of section 6). A distance is the root
-    mean square difference over features or over values of pixels. Returns Neighbours.
+    mean square difference over features or over values of pixels. Returns Neighbours. Raises MeasureError if one of
+    the sets is empty.
     """
+    if not (len(queries) and len(references)):
+        raise MeasureError(f"{len(queries)} images have no neighbours among {len(references)}")
     return _closest(_points(queries, by, instrument), references, *_reader(by, instrument))
 
 

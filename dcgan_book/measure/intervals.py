@@ -34,13 +34,16 @@ def with_interval(estimate: Estimate | dict | Sequence[float], form: str = ".0%"
 def wilson(k: float, n: float, level: float = 0.95) -> Estimate:
     """The share k of n with Wilson's interval, which is right near 0 and 1 too (Wilson 1927). Returns an Estimate.
 
-    k and n may be fractions where n is an effective number. Raises ValueError unless 0 <= k <= n and n > 0.
+    k and n may be fractions where n is an effective number. Raises MeasureError where nothing was found, 0 of 0, and
+    ValueError unless 0 <= k <= n.
 
     >>> [round(bound, 3) for bound in wilson(95, 100)]
     [0.95, 0.888, 0.978]
     """
-    if not 0 <= k <= n or n <= 0:
-        raise ValueError(f"{k} of {n}: a share needs 0 <= k <= n and n > 0")
+    if k == n == 0:
+        raise MeasureError("0 of 0: nothing was found that a share could be taken of")
+    if not 0 <= k <= n:
+        raise ValueError(f"{k} of {n}: a share needs 0 <= k <= n")
     z, share = _normal(level), k / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

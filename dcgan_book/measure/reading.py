@@ -24,6 +24,7 @@ from dcgan_book import pretrained
 from dcgan_book.latents import to_batch
 from dcgan_book.measure.network import DAMAGE, SCHEMAS, Network
 from dcgan_book.worlds import rooms
+from dcgan_book.worlds.canvas import SIZE
 
 FOLDER = pretrained.WEIGHTS / "instruments"
 
@@ -72,7 +73,8 @@ class Instrument:
     """Reads images; made by `load`.
 
     Every method takes images (n, 3, 64, 64) in [-1, 1], or uint8 (n, 64, 64, 3) as a world's `dataset` gives them,
-    and answers on the CPU without gradients. For gradients use `.network`, in eval mode, itself.
+    and answers on the CPU without gradients. Raises MeasureError for no images, and for those of another size. For
+    gradients use `.network`, in eval mode, itself.
     """
 
     def __init__(self, network: Network, card: dict, device: str | torch.device = "cpu"):
@@ -141,6 +143,12 @@ class Instrument:
     def _run(self, images, describe):
         if len(images) == 0:
             raise MeasureError("there are no images to read")
+        as_one = as_images(images[:1]).shape[1:]
+        if as_one != (3, SIZE, SIZE):
+            raise MeasureError(
+                f"images are {' x '.join(map(str, as_one))}; the instruments read those of 3 x {SIZE} x {SIZE} alone, "
+                "and what another size shows they have not learned"
+            )
         parts = [
             [
                 part.cpu()
@@ -158,7 +166,7 @@ def load(folder: str | Path = FOLDER, device: str | torch.device = "cpu") -> Ins
 
     folder: also the name of a world, "rooms" (the default) or "faces", for the one that is shipped.
     """
-    folder = Path(FOLDERS.get(str(folder), folder))
+    folder = Path(FOLDERS.get(str(folder), folder)).expanduser()
     if not (folder / "card.json").exists():
         raise MeasureError(
             f"there is no instrument in {folder}: python -m dcgan_book.measure.learning makes one"

@@ -52,7 +52,7 @@ def sample(
     device: str | torch.device = "cpu",
     purpose: str = "scores",
 ) -> torch.Tensor:
-    """n images of a generator in eval mode, (n, 3, 64, 64) on the CPU; the first of a larger n are the same."""
+    """n images of a generator in eval mode, (n, 3, size, size) on the CPU; the first of a larger n are the same."""
     z = draw_z(n, generator.z_dim, prior, stream(seed, purpose))
     with torch.no_grad():
         return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(BATCH)])
@@ -88,10 +88,8 @@ def scores(
     images = sample(generator, n, prior, seed, device)
     reading = instrument.read(images)
     floor, other = (instrument.features(real.images[i * n : (i + 1) * n]) for i in range(2))
-    blank = initialise(
-        Generator(generator.width, generator.z_dim, generator.kernel_size),
-        stream(seed, "untrained"),
-    )
+    blank = Generator(generator.width, generator.z_dim, generator.kernel_size, size=generator.size)
+    initialise(blank, stream(seed, "untrained"))
     recalibrate(blank, prior, 1024, seed).to(device)
     nothing = instrument.features(sample(blank, n, prior, seed, device))
     copied = {
@@ -167,7 +165,10 @@ def _content_of_rooms(reading):
 
 
 def _content_of_faces(reading):
-    """Rates of what can be named, and how widely what is continuous varies, beside the world's."""
+    """Rates of what can be named, and how widely what is continuous varies, beside the world's.
+
+    Choices that only an object has, such as the style of glasses, are left out where no sample has the object.
+    """
     kinds = faces.RATES["presentation"]
     hair = {
         style: sum(kinds[kind] * faces.HAIR_RATES[kind][style] for kind in kinds)
@@ -181,6 +182,8 @@ def _content_of_faces(reading):
         found[name] = reading.factors[name][counted], expected
     content = {}
     for name, (values, expected) in found.items():
+        if not len(values):
+            continue
         shares = {
             option: numbers(wilson(int((values == option).sum()), len(values)))
             | {"world": rounded(rate)}
@@ -201,12 +204,13 @@ def _content_of_faces(reading):
 def scores_of(trained: pretrained.Pretrained, n: int = 250) -> dict:
     """The scores on the card of `trained`, a `pretrained.Pretrained`; of weights without them quick ones, of n samples.
 
-    Then 2 n drawn images stand for those it was trained on: they are, if it learned from a drawn world.
+    Then 2 n drawn images stand for those it was trained on: they are, if it learned from a drawn world. Weights that
+    stand in for a world's are compared with that world, whatever they learned from.
     """
-    if "scores" in trained.card:
+    data = trained.card["data"]["name"]
+    world = trained.stands_for or (data if data in SCHEMAS else "rooms")
+    if "scores" in trained.card and world == data:
         return trained.card["scores"]
-    world = trained.card["data"]["name"]
-    world = world if world in SCHEMAS else "rooms"
     training = SCHEMAS[world].world.dataset(2 * n, progress=False).images
     return scores(
         trained.generator,

@@ -63,7 +63,7 @@ class Ledger:
         for a missing file, other claims, another verdict, or a number outside the interval it was given.
         """
         own = os.environ.get("DCGAN_BOOK_RESULTS")
-        path = Path(own or self.book / "results") / f"{self.chapter}.json"
+        path = Path(own or self.book / "results").expanduser() / f"{self.chapter}.json"
         remedy = REMEDY.format(self.chapter)
         now = {name: _entry(values, word) for name, (values, word) in self.found.items()}
         if os.environ.get("DCGAN_BOOK_ACCEPT") or (own and not path.exists()):

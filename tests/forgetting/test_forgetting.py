@@ -475,3 +475,108 @@ def test_the_sheet_of_ablated_samples_has_a_label_for_each():
     )
     runs = [len(list(group)) for _, group in groupby(key["edits"])]
     assert max(runs) < 8, "the sheet is shuffled"
+
+
+# Where nothing is found
+
+
+def unlike(images, **shown):
+    """`Observed` of grey images, in which objects are there or not as `shown` says, without a pixel if not."""
+    reading = Colours().read(images)
+    return effects.Observed(
+        images, reading.presence | shown, reading.labels, reading.features, None
+    )
+
+
+def test_a_scorecard_without_the_target_says_what_was_not_found():
+    grey = torch.zeros(5, 3, 64, 64)
+    beds = unlike(grey, bed=torch.ones(5, dtype=torch.bool))
+    nothing = unlike(grey)
+    no_pixels = unlike(grey, window=torch.ones(5, dtype=torch.bool))
+    for before, found in (
+        (beds, "found were: bed"),
+        (nothing, "found were: none of the objects"),
+        (no_pixels, "found were: window"),
+    ):
+        card = effects.compare(before, nothing)
+        for ask in (card.estimates, lambda card=card: card.became("wall")):
+            with pytest.raises(
+                measure.MeasureError, match=f"no window was found on any of 5 .*{found}"
+            ) as error:
+                ask()
+            assert "\n" not in str(error.value)
+
+
+def test_where_every_image_had_the_target_none_can_get_one(generator, z):
+    images = torch.full((4, 3, 64, 64), -1.0)
+    images[:, 0, :8] = 1
+    card = effects.compare(unlike(images), unlike(images))
+    assert card.estimates()["new"] is None and card.estimates()["left"].value == 1
+
+
+def test_boxes_of_nobody_are_compared_with_nothing():
+    box = Box(1, 0, 0, 9, 9)
+    for boxes, others, message in (
+        ([], [box], "there is no box on any of the 2 samples"),
+        ([box], [], "the others have no box on any of the 2 samples"),
+        ([], [], "there is no box"),
+    ):
+        with pytest.raises(measure.MeasureError, match=message) as error:
+            forgetting.agreement([1, 2], boxes, others)
+        assert "\n" not in str(error.value)
+
+
+def test_no_seeds_and_no_file_of_boxes_are_said(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="there are no seeds"):
+        forgetting.latents([])
+    with pytest.raises(
+        ValueError, match="there are no boxes in .*mine.json yet: draw some with"
+    ) as error:
+        forgetting.load_boxes(tmp_path / "mine.json")
+    assert "\n" not in str(error.value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    forgetting.save_boxes("~/mine.json", [1], [Box(1, 0, 0, 9, 9)])
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
+    assert forgetting.load_boxes("~/mine.json") == forgetting.load_boxes(tmp_path / "mine.json")
+
+
+def test_units_of_a_wrapped_generator_have_the_same_effects(generator, z):
+    wrapped = torch.nn.DataParallel(generator)
+    expected = effects.direct_effect(generator, "32x32", z[:4], Colours())
+    assert torch.equal(effects.direct_effect(wrapped, "32x32", z[:4], Colours()), expected)
+    wide = effects.direct_effect(generator, "32x32", z[:4, :, None, None], Colours())
+    assert torch.equal(wide, expected)
+
+
+def test_boxes_are_the_hands_or_the_instruments_or_are_asked_for(generator, z, tmp_path):
+    samples, seeds, mine = generator(z), list(range(60)), tmp_path / "mine.json"
+    seen = forgetting.component_boxes(Colours().read(samples).mask("window"), seeds)
+    assert forgetting.boxes_on(samples, seeds, mine, Colours()) == seen
+    drawn = [Box(3, 0, 0, 9, 9), Box(4, 0, 0, 9, 9), Box(5, 0, 0, 9, 9, "bed")]
+    forgetting.save_boxes(mine, seeds, drawn)
+    for instrument in (Colours(), None):
+        assert forgetting.boxes_on(samples, seeds, mine, instrument) == drawn[:2]
+    for boxes, target in ((drawn[:1], "window"), (drawn, "bed"), ([], "window")):
+        forgetting.save_boxes(mine, seeds, boxes)
+        with pytest.raises(
+            measure.MeasureError, match=f"[01] of 60 samples have a box around a {target} in"
+        ):
+            forgetting.boxes_on(samples, seeds, mine, Colours(), target)
+    mine.unlink()
+    for images, instrument, whose in (
+        (torch.zeros(60, 3, 64, 64), Colours(), "by the instrument"),
+        (samples, None, "by hand, and no instrument knows"),
+    ):
+        with pytest.raises(
+            measure.MeasureError, match=f"0 of 60 .*{whose}.*mine.json', seeds"
+        ) as error:
+            forgetting.boxes_on(images, seeds, mine, instrument)
+        assert "\n" not in str(error.value)
+
+
+def test_changes_are_the_scorecards(generator, z, windows):
+    card = effects.scorecard(generator, z, "8x8", [PLANTED], Colours())
+    found = effects.changes(card.before.images, card.after.images, windows)
+    for ours, theirs in zip(found, (card.inside, card.outside), strict=True):
+        torch.testing.assert_close(ours, theirs, equal_nan=True)

@@ -494,3 +494,13 @@ def test_a_page_without_kernel_gets_the_refits_picture(tmp_path):
         and page.count("<img") == 2
     )
     assert "application/vnd.jupyter.widget-view+json" in shown[0]
+
+
+def test_samples_of_another_prior_are_refitted_with_their_own_maps(tmp_path):
+    generator = recalibrate(Generator(4, 6), "normal", 128).requires_grad_(False)
+    path = tmp_path / "boxes.json"
+    save_boxes(path, [1, 2], [Box(1, 0, 0, 16, 16), Box(2, 8, 8, 40, 40)])
+    z = forgetting.latents([1, 2], 6, "normal")
+    annotator = Annotator(generator(z), path, [1, 2])
+    refitting = Refitting(annotator, generator, "8x8", draw_z(2, 6), prior="normal")
+    assert torch.equal(refitting.maps, activations_of(generator, "8x8", z))

@@ -193,3 +193,23 @@ def test_memorisation_needs_all_three_sets(split):
     training, others, new = split
     with pytest.raises(MeasureError, match="generated, training and held-out"):
         measure.memorisation(new, training, others[:0], "pixels")
+
+
+@pytest.mark.parametrize("by", ["pixels", "features"])
+@pytest.mark.parametrize("queries, references", [(0, 3), (3, 0), (0, 0)])
+def test_nobody_has_a_neighbour_and_nobody_is_one(instrument, queries, references, by):
+    images = torch.zeros(3, 3, 64, 64)
+    with pytest.raises(
+        MeasureError, match=f"{queries} images have no neighbours among {references}"
+    ):
+        measure.nearest(images[:queries], images[:references], by, instrument)
+
+
+@pytest.mark.parametrize("counts", [(0, 5), (5, 1), (1, 1)])
+def test_a_distance_takes_two_images_of_each_set(counts):
+    sets = [torch.zeros(count, 4) for count in counts]
+    for distance in (measure.frechet, measure.frechet_interval):
+        with pytest.raises(
+            MeasureError, match="sets of {} and {} images: .* takes two".format(*counts)
+        ):
+            distance(*sets)

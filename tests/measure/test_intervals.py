@@ -23,10 +23,19 @@ def test_wilson_is_scipys(k, n, level):
     assert ours == pytest.approx((k / n, scipys.low, scipys.high), abs=1e-12)
 
 
-@pytest.mark.parametrize("k, n", [(-1, 5), (6, 5), (0, 0)])
+@pytest.mark.parametrize("k, n", [(-1, 5), (6, 5), (1, 0), (0, -1), (float("nan"), 3)])
 def test_wilson_refuses_what_is_no_share(k, n):
     with pytest.raises(ValueError, match="a share needs 0 <= k <= n"):
         measure.wilson(k, n)
+
+
+@pytest.mark.parametrize("none", [0, 0.0])
+def test_where_nothing_was_found_that_is_said(none):
+    nobody = {"window": torch.zeros(0, dtype=torch.bool)}
+    for count in (lambda: measure.wilson(none, none), lambda: measure.rates(nobody)):
+        with pytest.raises(MeasureError, match="0 of 0|0.0 of 0.0") as refusal:
+            count()
+        assert "nothing was found" in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_an_interval_holds_its_value():

@@ -225,3 +225,24 @@ def test_eye_and_instrument_agree_on_generated_rooms(instrument):
     assert agreement["window"] >= 0.93, agreement
     # no surer than eyes are
     assert all(agreement[name] >= eyes[name] - 0.08 for name in eyes), (agreement, eyes)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 128, 128), (3, 32, 32), (1, 64, 64), (64, 64, 3), (3, 64, 65)]
+)
+def test_images_of_another_size_are_refused_by_all_that_reads(face_instrument, shape):
+    arrays = np.zeros((2, shape[1], shape[2], shape[0]), np.uint8)
+    for images in (torch.zeros(2, *shape), arrays):
+        for read in (face_instrument.read, face_instrument.features, face_instrument.factors):
+            with pytest.raises(MeasureError, match="read those of 3 x 64 x 64 alone") as error:
+                read(images)
+            assert "\n" not in str(error.value)
+
+
+def test_an_instrument_at_home_is_found(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    (tmp_path / "mine").symlink_to(measure.FOLDER)
+    assert measure.load("~/mine").card == measure.load().card
+    with pytest.raises(MeasureError, match="there is no instrument in .*theirs"):
+        measure.load("~/theirs")

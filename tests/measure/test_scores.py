@@ -90,3 +90,17 @@ def test_samples_start_alike_and_follow_from_the_seed():
     many = measure.sample(generator, 300, seed=3)
     torch.testing.assert_close(measure.sample(generator, 20, seed=3), many[:20])
     assert not torch.allclose(measure.sample(generator, 20, seed=4), many[:20])
+
+
+def test_weights_that_stand_in_for_faces_are_compared_with_faces(tmp_path, monkeypatch):
+    """Whatever they learned from; and with nobody in glasses, their style is left out."""
+    exported(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    (tmp_path / "card.json").write_text(
+        json.dumps(card | {"scores": {"of": "rooms"}}), encoding="utf-8"
+    )
+    assert measure.scores_of(pretrained.load(tmp_path)) == {"of": "rooms"}
+    monkeypatch.setenv("DCGAN_BOOK_FACES", str(tmp_path))
+    rates = measure.scores_of(pretrained.load("faces"), n=20)["rates"]
+    assert rates["glasses"]["value"] == rates["beard"]["value"] == 0
+    assert "glasses_style" not in rates and "beard_style" not in rates and "eye_colour" in rates

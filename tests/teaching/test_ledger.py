@@ -108,6 +108,11 @@ def test_weights_of_your_own_have_a_folder_of_their_own(accepted, monkeypatch, t
     filled(accepted, other, other, "rooms/generator").close()
     assert ledger.load(mine)["forget"][0].value == other.value
     assert (accepted / "results" / "04-x.json").read_bytes() == before
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("DCGAN_BOOK_RESULTS", "~/home")
+    filled(accepted, other, other, "rooms/generator").close()
+    assert ledger.load(tmp_path / "home")["forget"][0].value == other.value
 
 
 def test_results_of_other_weights_are_stale(book, monkeypatch):
