@@ -133,6 +133,17 @@ class Pretrained:
         return self
 
 
+def trainings(world: str) -> tuple[str, ...]:
+    """The names of all trainings of a world that come with the book, that of seed 0 first: ("rooms", "rooms-1", ...).
+
+    A claim about a DCGAN is tested on every one of them, since the seed of a training is chance, too. Where weights of
+    your own stand in for a world's, there are no others.
+    """
+    if os.environ.get(f"DCGAN_BOOK_{world.upper()}"):
+        return (world,)
+    return (world, *sorted(path.name for path in WEIGHTS.glob(f"{world}-[0-9]")))
+
+
 def load(
     name_or_run: str | Path, device: str | torch.device = "cpu", fetch: bool = True
 ) -> Pretrained:

@@ -949,3 +949,13 @@ def test_shipped_weights_are_whole_and_small(folder):
     assert 0 <= found.card["steps"] - found.log[-1]["step"] < training.LOG_EVERY
     images = found.generator(draw_z(8, found.card["z_dim"], found.card["prior"]))
     assert images.isfinite().all() and images.std(0).mean() > 0.1, "no two samples are alike"
+
+
+def test_a_worlds_trainings_are_those_that_come_with_the_book(tmp_path, monkeypatch):
+    for name in ("rooms-2", "rooms", "rooms-1", "faces", "rooms-old"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
+    assert pretrained.trainings("rooms") == ("rooms", "rooms-1", "rooms-2")
+    assert pretrained.trainings("faces") == ("faces",)
+    monkeypatch.setenv("DCGAN_BOOK_ROOMS", "runs/mine")
+    assert pretrained.trainings("rooms") == ("rooms",)
