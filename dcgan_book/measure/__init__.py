@@ -5,6 +5,7 @@ from dcgan_book.measure.distances import (
     Diversity,
     Memorisation,
     Neighbours,
+    chessboard,
     diversity,
     frechet,
     frechet_interval,
@@ -46,6 +47,7 @@ from dcgan_book.measure.scores import (
 )
 
 __all__ = [
+    "chessboard",
     "BATCH",
     "COPIES",
     "DARK",

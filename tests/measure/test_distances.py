@@ -115,6 +115,18 @@ def test_frechet_grows_with_damage(instrument, held_out, reading):
     assert floor < measure.frechet(instrument.features(shuffled), features) / 10
 
 
+def test_the_chessboard_that_was_added_is_measured(held_out):
+    """Power is that of the spectrum's last corner; noise has as much of it, and nothing else adds any."""
+    real = to_batch(held_out.images[:200])
+    found = measure.chessboard(real + 0.1, real)
+    assert found.value == pytest.approx(1, abs=1e-3) and found.low < 1 < found.high
+    board = 0.05 - 0.1 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
+    theirs = torch.fft.fft2(real.mean(1))[:, 32, 32].abs().square().mean()
+    ours = torch.fft.fft2((real + board).mean(1))[:, 32, 32].abs().square().mean()
+    assert measure.chessboard(real + board, real).value == pytest.approx(float(ours / theirs), 1e-3)
+    assert measure.chessboard(real + board, real).low > 10
+
+
 # -------------------------------------------------------------------------- neighbours and memorisation
 
 
@@ -178,6 +190,19 @@ def test_the_share_of_copies_is_estimated(instrument, split):
     mixture = torch.cat([noisy(to_batch(training[:90]), 0.02), new[:210]])
     found = measure.memorisation(mixture, training, others, instrument=instrument)
     assert found.memorised and found.copies.low < 0.3 < found.copies.high
+
+
+def test_the_power_of_the_test_is_that_of_planted_copies(instrument, split):
+    """Where training images are planted the test finds many, and rooms nobody trained on no oftener than chance."""
+    training, others, new = split
+    parts = training, others, "features", instrument
+    copies = measure.memorisation(new, *parts, planted=training)
+    rooms = measure.memorisation(new, *parts, planted=others[300:])
+    assert list(copies.power) == [0.01, 0.02, 0.05]
+    assert copies.power[0.01] < copies.power[0.05] and copies.power[0.05] > 0.2
+    assert rooms.power[0.05] < 0.1
+    bare = measure.memorisation(new, *parts)
+    assert (bare.copies, bare.nearer, bare.power) == (copies.copies, copies.nearer, {})
 
 
 def test_a_generator_of_one_picture_has_an_interval_to_match(instrument, split):
