@@ -57,6 +57,7 @@ def jupyter(tmp_path_factory):
             "--no-browser",
             "--allow-root",
             "--IdentityProvider.token=",
+            "--ServerApp.disable_check_xsrf=True",
         ]
         with open(place / "log", "w", encoding="utf-8") as log:
             command = [sys.executable, "-m", "jupyter", "lab", *options]
