@@ -98,7 +98,7 @@ views.forgetting = async (model, root) => {
     putAll([room], await draw(z.slice(0, 1), edits));
     root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
   });
-  const fresh = button("New rooms", () => change(model, { z: numbers.map(() => randomLatent(size, prior)) }));
+  const fresh = button("New rooms", () => change(model, { z: numbers.map(() => latentOf(newSeed(), size, prior)) }));
   const whole = button("All units on", () => drop([]));
   const clean = button("No windows painted", () => set(ranking().stage, offs().units, region().fill(0)));
   const first = rankings.findIndex(({ stage, units }) => // the ranking of which the units that are off come first

@@ -30,7 +30,7 @@ views.walk = async (model, root) => {
   const path = choice("path between the rooms", () => update({ path: path.value }),
     el("option", { value: "line" }, "on a line"), el("option", { value: "arc" }, "on an arc"));
   const reroll = (end) => button(`New room ${"AB"[end]}`, () =>
-    byHand({ ends: model.get("ends").map((z, i) => (i === end ? randomLatent(size, prior) : z)) }));
+    byHand({ ends: model.get("ends").map((z, i) => (i === end ? latentOf(newSeed(), size, prior) : z)) }));
 
   const numbered = (count, name) => [...Array(count).keys()].map((i) => `${name} ${i + 1}`);
   const names = [...numbered(directions.length, "direction"), ...numbered(size, "coordinate")];
