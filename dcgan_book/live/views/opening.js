@@ -68,8 +68,8 @@ views.opening = async (model, root, image) => {
   });
   const controls = [walk.element.querySelector("input"), forgetting, fresh];
   const enable = (now) => controls.forEach((each) => (each.disabled = !now));
-  const sentence = el("p", {}, "This room does not exist. A network draws it, here in your page. ", el("strong", {},
-    "Drag, and walk through what it knows."));
+  const sentence = el("p", {}, "This room does not exist. A network drew it when the book was made. It is on its way to " +
+    "your page; then you can walk through what it knows.");
 
   // Until the network is there, the picture made with the book stands in its place.
   const print = el("img", { src: image.src, alt: image.alt });
@@ -81,6 +81,8 @@ views.opening = async (model, root, image) => {
     ...gauges.map(({ element }) => element), beside)));
   await redraw();
   frame.replaceChildren(big);
+  sentence.replaceChildren("This room does not exist. A network draws it, here in your page. ",
+    el("strong", {}, "Drag, and walk through what it knows."));
   enable(true);
   model.on("change:z", () => (show(), redraw()));
   model.on("change:units", () => (show(), redraw()));
