@@ -359,14 +359,15 @@ function latentOf(seed, size, prior) {
 }
 const newSeed = () => 1 + Math.floor(99999 * Math.random());
 
-// A button that saves what canvases show as one picture, so many columns of them, every pixel four times as wide.
+// A button that saves what canvases show as one picture, so many columns of them; small ones are enlarged.
 function saver(name, columns, canvases) {
   return button("Save image", () => {
-    const side = 4 * canvases[0].width, rows = Math.ceil(canvases.length / columns);
-    const sheet = el("canvas", { width: columns * side, height: rows * side }), context = sheet.getContext("2d");
+    const [across, down] = [canvases[0].width, canvases[0].height].map((side) => side * (canvases[0].width > 128 ? 1 : 4));
+    const rows = Math.ceil(canvases.length / columns);
+    const sheet = el("canvas", { width: columns * across, height: rows * down }), context = sheet.getContext("2d");
     context.imageSmoothingEnabled = false;
     canvases.forEach((canvas, i) =>
-      context.drawImage(canvas, (i % columns) * side, Math.floor(i / columns) * side, side, side));
+      context.drawImage(canvas, (i % columns) * across, Math.floor(i / columns) * down, across, down));
     el("a", { href: sheet.toDataURL(), download: `${name}.png` }).click();
   });
 }
@@ -452,6 +453,11 @@ async function mount(root, model, image) {
   const status = el("div", { role: "status" }), body = el("div");
   Object.assign(root, { role: "group", ariaLabel: model.get("label") }).append(body, status);
   await scrolledTo(root);
+  if (model.asks?.()) {
+    const load = (resolve) => button(`Load it, ${model.get("megabytes")} MB`, resolve);
+    await new Promise((resolve) => status.append("This is a picture. Its network is another than that above. ", load(resolve)));
+    status.replaceChildren();
+  }
   try {
     if (model.get("weights")) status.append(`loading the generator, ${model.get("megabytes")} MB `, el("progress"));
     const ways = await views[model.get("view")](model, body, image);
@@ -491,11 +497,15 @@ function pageModel(state, home) {
 // Brings all figures of a page to life; `home` is the address of this script, next to which the weights are.
 export function animate(home) {
   const counts = {}, figures = {};
+  let usual = ""; // the weights that come by themselves: a page's second network is loaded when it is asked for
   for (const root of document.querySelectorAll(".dcgan-live[data-figure]")) {
     root.model = pageModel(JSON.parse(root.dataset.figure), home); // for the curious, and for tests
     const view = root.model.get("view"), count = (counts[view] = (counts[view] ?? 0) + 1);
     root.model.name = count > 1 ? view + count : view; // in the address
     figures[root.model.name] = root;
+    const weights = root.model.get("weights");
+    usual ||= weights;
+    root.model.asks = () => weights && weights !== usual && !shared.painters[weights];
     mount(root, root.model, root.querySelector("img"));
   }
   const seek = () => figures[location.hash.slice(1).split("=")[0]]?.scrollIntoView({ block: "center" });

@@ -159,11 +159,12 @@ def film(trained):
     )  # fmt: skip
 
 
-def walk(trained, generator=None, directions=5, rooms=9):
+def walk(trained, generator=None, directions=5, rooms=9, instrument=None):
     """Two rooms and the way between them, nudges of z, and a wall of `rooms` to walk through (chapter 2).
 
     Arguments: `trained`, a `Pretrained`; `generator`, the torch.Generator to draw latents from; `directions`, how
-    many of `walking.top_directions` at the first room can be nudged.
+    many of `walking.top_directions` at the first room can be nudged; `instrument`, a `measure.Instrument` that reads in
+    the page how likely a window is along the walk, and along the cross-fade.
     """
     network, prior = trained.generator, trained.card["prior"]
     latents = _beside(network, draw_z(2 + rooms, network.z_dim, prior, generator))
@@ -176,7 +177,7 @@ def walk(trained, generator=None, directions=5, rooms=9):
         strip = network(walking.line(latents[0], latents[1], 9))
     ends, wall = _numbers(latents[:2]), _numbers(latents[2:])
     return LiveFigure(
-        network, trained.card.get("name"), view="walk", picture=picture_uri(figures.sheet(strip, 9)),
+        network, trained.card.get("name"), instrument, view="walk", picture=picture_uri(figures.sheet(strip, 9)),
         data={"prior": prior, "directions": _numbers(ways), "wall": wall},
         ends=ends, z=ends[:1], nudges=[0.0] * (directions + network.z_dim),
         label="Nine images on a straight line between two latents",
@@ -194,6 +195,10 @@ def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
     from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
 
     prior, pool = trained.card["prior"], _beside(trained.generator, pool).round(decimals=DIGITS)
+    first = [int((pool == z).all(1).nonzero()[0]) for z in pool]  # no sample twice
+    kept = sorted(set(first))
+    trays = [[kept.index(first[i]) for i in tray] for tray in trays]
+    pool, labels = pool[kept], [list(labels)[i] for i in kept]
     centre = combine(*(pool[list(tray)] for tray in trays), prior=prior)
     nine = neighbours(centre, prior, generator)
     noise = torch.cat([nine[:4], nine[5:]]) - centre
@@ -204,7 +209,7 @@ def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
     ]
     return LiveFigure(
         trained.generator, trained.card.get("name"), view="arithmetic", picture=picture_uri(figures.sheet(shown, 3)),
-        data={"pool": _numbers(pool), "labels": list(labels), "noise": _numbers(noise), "directions": steps,
+        data={"pool": _numbers(pool), "labels": labels, "noise": _numbers(noise), "directions": steps,
               "usual": usual_norm(prior, pool.shape[1]), "norms": NORMS[: 3 if prior == "uniform" else 2]},
         trays=[list(tray) for tray in trays], amounts=[0.0] * len(steps), z=_numbers(nine),
         label="A sum of latents, A - B + C, among eight neighbours",
@@ -227,12 +232,13 @@ def picker(trained, seeds, latents, concepts, page=27):
     )  # fmt: skip
 
 
-def forgetting(trained, z, rankings, insertion):
+def forgetting(trained, z, rankings, insertion, instrument=None):
     """Rooms with all units on, and without some; units of a ranking go off in order or singly, windows can be painted.
 
     Arguments: `trained`, a `Pretrained`; `z`, (n, z_dim), the first rooms; `rankings`, name to a pair of a stage and all
     its units in order, of which the first has a quarter off at the start; `insertion`, a stage, units and their values
-    for the cells that the reader paints, as `hooks.ablate` takes them (chapter 4).
+    for the cells that the reader paints, as `hooks.ablate` takes them; `instrument`, a `measure.Instrument` that counts
+    in the page the windows that are left, also with as many random units off (chapter 4).
     """
     stage, units = next(iter(rankings.values()))
     start = edit(stage, units[: len(units) // 4])
@@ -246,11 +252,16 @@ def forgetting(trained, z, rankings, insertion):
         {"name": name, "stage": stage, "units": [int(unit) for unit in units]}
         for name, (stage, units) in rankings.items()
     ]
+    random = torch.Generator().manual_seed(0)
+    twin = {
+        stage: torch.randperm(len(units), generator=random).tolist()
+        for stage, units in rankings.values()
+    }
     painted = edit(at, on, [round(value, DIGITS) for value in torch.as_tensor(values).tolist()])
     return LiveFigure(
-        trained.generator, trained.card.get("name"), view="forgetting", z=_numbers(z), units=[start],
+        trained.generator, trained.card.get("name"), instrument, view="forgetting", z=_numbers(z), units=[start],
         picture=picture_uri(figures.sheet(torch.cat([before, after]), len(z))),
-        data={"prior": trained.card["prior"], "rankings": named,
+        data={"prior": trained.card["prior"], "rankings": named, "twin": twin,
               "insertion": painted | {"side": int(at.split("x")[0])}},
         label=f"{len(z)} rooms with all units on, and below them without {len(start['units'])} units of {stage}",
     )  # fmt: skip

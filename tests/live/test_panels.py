@@ -246,10 +246,16 @@ def trained():
 @pytest.fixture
 def open_page(browser, tmp_path, trained):
     """A function that writes a page with figures, opens it from its folder and returns its tab."""
-    contexts, trouble = [], []
+    contexts, troubles = [], []
 
     def open_it(
-        *shown, weights=True, reading=False, before="", generator=trained.generator, **options
+        *shown,
+        weights=True,
+        reading=False,
+        trouble=True,
+        before="",
+        generator=trained.generator,
+        **options,
     ):
         static = tmp_path / "_static"
         static.mkdir()
@@ -276,11 +282,11 @@ def open_page(browser, tmp_path, trained):
         tab = context.new_page()
         tab.asked = []
         tab.on("request", lambda request: tab.asked.append(request.url))
-        tab.on("pageerror", lambda error: trouble.append(str(error)))
-        if weights:
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        if weights and trouble:
             tab.on(
                 "console",
-                lambda message: trouble.append(message.text) if message.type == "error" else None,
+                lambda message: troubles.append(message.text) if message.type == "error" else None,
             )
         tab.goto((tmp_path / "page.html").as_uri())
         return tab
@@ -288,7 +294,7 @@ def open_page(browser, tmp_path, trained):
     yield open_it
     for context in contexts:
         context.close()
-    assert trouble == []
+    assert troubles == []
 
 
 def alive(tab, number=0):
@@ -709,6 +715,261 @@ def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, t
     z = torch.tensor(state(figure, "z"))
     drawn_after(tab, figure, figure.get_by_role("button", name="No windows painted").click)
     assert_shows("16x16", second[:1])
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The rooms that ship, under the name of the weights of these pages."""
+    shipped = pretrained.load("rooms")
+    return pretrained.Pretrained(shipped.generator, None, {"name": "tiny", "prior": "uniform"}, [])
+
+
+def windows(images):
+    """How likely a window is in each image, by PyTorch."""
+    return measure.load().read(images).probability["window"]
+
+
+def points(figure, number):
+    """The values of a curve, from 0 to 1, as far as it is drawn."""
+    text = figure.locator("polyline").nth(number).get_attribute("points") or ""
+    return torch.tensor([1 - float(pair.split(",")[1]) / 100 for pair in text.split()])
+
+
+def has_read(tab, figure, key, value=None):
+    """Waits until the figure has read something, or, given a value, just that."""
+    body = figure.locator("[data-drawn]").element_handle()
+    wanted = "([e, key, value]) => value === null ? e.dataset[key] : e.dataset[key] === value"
+    tab.wait_for_function(wanted, arg=[body, key, value], timeout=60_000)
+
+
+def test_the_first_page_opens_with_a_room_to_walk_in_that_forgets_its_windows(
+    open_page, blank, drawn
+):
+    z = draw_z(30, 100, generator=torch.Generator().manual_seed(4))
+    z = z[windows(drawn.generator(z)).argsort(descending=True)[:3]]
+    effect = json.loads((ROOT / "book/experiments/forgetting.json").read_text())["direct_8x8"]
+    units = torch.tensor(effect).argsort(descending=True)[:100]
+    made = live.opening(drawn, z, units, measure.load())
+    tab = open_page(made, generator=drawn.generator, reading=True)
+    figure = alive(tab)
+    big = figure.get_by_role("img", name="a generated room")
+
+    def assert_shows(edits):
+        latent = torch.tensor(state(figure, "z"))
+        wanted, _ = in_browser(blank, drawn.generator, latent, edits, light=True)
+        assert_close(pixels(big), wanted[0], BYTE)
+        has_read(tab, figure, "read", "1")
+        tab.wait_for_timeout(300)
+        shown = figure.locator(".gauge b").first.inner_text()
+        assert abs(float(shown) - windows(wanted).item()) < 0.05
+        return float(shown)
+
+    assert assert_shows([]) > 0.9
+    assert figure.locator(".gauge.control").is_hidden()
+    drawn_after(tab, figure, figure.get_by_role("button", name="Forget windows").click)
+    assert assert_shows([live.edit("8x8", units)]) < 0.1
+    twin = made.data["twin"]
+    assert len(twin) == 100 and twin != units.tolist()
+    beside, _ = in_browser(
+        blank,
+        drawn.generator,
+        torch.tensor(state(figure, "z")),
+        [live.edit("8x8", twin)],
+        light=True,
+    )
+    assert_close(pixels(figure.locator(".beside canvas")), beside[0], BYTE)
+    assert abs(float(figure.locator(".control b").inner_text()) - windows(beside).item()) < 0.05
+    drawn_after(tab, figure, figure.get_by_role("button", name="Bring windows back").click)
+    slider = figure.get_by_role("slider", name="walk on")
+    drawn_after(tab, figure, lambda: slider.press("PageUp"))
+    at = state(figure, "t")
+    assert at > 0 and state(figure, "z") != made.z
+    box = big.bounding_box()
+
+    def drag():
+        tab.mouse.move(box["x"] + 300, box["y"] + 90)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 100, box["y"] + 90, steps=5)
+        tab.mouse.up()
+
+    drawn_after(tab, figure, drag)
+    assert state(figure, "t") == pytest.approx(at + 200 / box["width"] / 3, abs=0.01)
+    before = state(figure, "z")
+    drawn_after(tab, figure, figure.get_by_role("button", name="New room").click)
+    assert state(figure, "z") != before
+    assert_shows([])
+
+
+def test_until_its_network_is_there_the_first_page_shows_a_picture_and_says_so(open_page, drawn):
+    made = live.opening(drawn, latents(3), range(5), measure.load())
+    tab = open_page(made, generator=drawn.generator, before=SLOWLY)
+    figure = tab.locator(".dcgan-live")
+    tab.wait_for_selector(".opening")
+    assert figure.locator("img").first.evaluate("image => image.naturalWidth") == 64
+    assert "when the book was made" in figure.inner_text()
+    assert figure.get_by_role("button", name="New room").is_disabled()
+    assert 0 < figure.locator(".frame img").bounding_box()["width"]
+
+
+SLOWLY = (
+    "<script>window.Worker = class { postMessage() {} };</script>"  # a worker that never answers
+)
+
+
+def test_a_walk_is_read_beside_its_cross_fade(open_page, drawn):
+    made = live.walk(
+        drawn, torch.Generator().manual_seed(67), directions=0, instrument=measure.load()
+    )
+    tab = open_page(made, generator=drawn.generator, reading=True)
+    figure = alive(tab)
+
+    def compare():
+        a, b = torch.tensor(state(figure, "ends"))
+        has_read(
+            tab,
+            figure,
+            "read",
+            figure.evaluate("""root => JSON.stringify(
+            ["ends", "path", "nudges", "units"].map((key) => root.model.get(key)))"""),
+        )
+        way = walking.arc if state(figure, "path") == "arc" else walking.line
+        images = drawn.generator(way(a, b, 21))
+        t = torch.linspace(0, 1, 21)[:, None, None, None]
+        faded = (1 - t) * images[:1] + t * images[-1:]
+        found = points(figure, 0), points(figure, 1)
+        for values, pictures in zip(found, (images, faded), strict=True):
+            assert (values - windows(pictures)).abs().mean() < 0.05
+        return found
+
+    first = compare()
+    assert first[0].std() > 0.05 and (first[0] - first[1]).abs().mean() > 0.1
+    figure.get_by_role("button", name="New room B").click()
+    assert not torch.equal(compare()[0], first[0])
+
+
+def test_windows_left_are_counted_beside_as_many_random_units(open_page, drawn):
+    effect = json.loads((ROOT / "book/experiments/forgetting.json").read_text())["direct_8x8"]
+    order = torch.tensor(effect).argsort(descending=True).tolist()
+    z = draw_z(6, 100, generator=torch.Generator().manual_seed(5)).round(decimals=4)
+    made = live.forgetting(
+        drawn, z, {"direct": ("8x8", order)}, ("8x8", order[:9], [1.0] * 9), measure.load()
+    )
+    tab = open_page(made, generator=drawn.generator, reading=True)
+    figure = alive(tab)
+    has_read(tab, figure, "curve", "17")
+    twin = made.data["twin"]["8x8"]
+    had = windows(drawn.generator(z)) > 0.5
+    assert 1 < had.sum() and sorted(twin) == list(range(256))
+
+    def left(units):
+        with ablate(drawn.generator, "8x8", units):
+            return (windows(drawn.generator(z)) > 0.5) & had
+
+    for number, units in ((0, order), (1, twin)):
+        shares = torch.tensor([left(units[:k]).sum() / had.sum() for k in range(0, 257, 16)])
+        found = points(figure, number)
+        # a window near one half may fall to either side
+        assert (found - shares).abs().mean() < 0.05 and found[0] == 1
+        if number == 0:
+            assert shares[4] < 0.5
+    words = figure.inner_text()
+    assert f"windows left: {left(order[:64]).sum()} of {had.sum()}" in words
+    assert f"as many random units: {left(twin[:64]).sum()} of {had.sum()}" in words
+    with ablate(drawn.generator, "8x8", twin[:64]):
+        images = drawn.generator(z)
+    for i in range(6):
+        assert_close(pixels(figure.locator("canvas").nth(12 + i)), images[i], BYTE)
+
+
+def test_a_figures_state_stands_in_the_address_and_comes_back(open_page, trained):
+    made = [
+        live.film(trained),
+        live.walk(trained, torch.Generator().manual_seed(3), directions=2),
+        live.forgetting(trained, latents(3), {"a": ("8x8", range(64)), "b": ("16x16", range(32))},
+                        ("8x8", [1, 2], [0.5, 1.0])),
+        live.arithmetic(trained, latents(6), "abcdef", [[0], [1], [2]], {"turn": latents(1)[0]}),
+    ]  # fmt: skip
+    link = '<p><a href="#walk=t:0.25;path:arc;nudge:1*1.5">set it</a></p>'
+    tab = open_page(*made, before=link)
+    walk = alive(tab, 1)
+    drawn_after(tab, walk, tab.get_by_role("link", name="set it").click)
+    assert state(walk, "t") == 0.25 and state(walk, "path") == "arc"
+    assert state(walk, "nudges")[1] == 1.5 and sum(map(bool, state(walk, "nudges"))) == 1
+
+    film, forgetting, arithmetic_ = alive(tab, 0), alive(tab, 2), alive(tab, 3)
+    keys = {
+        film: ("at",),
+        walk: ("t", "path", "ends", "nudges"),
+        forgetting: ("units", "z"),
+        arithmetic_: ("trays", "norm", "amounts"),
+    }
+
+    def acts(figure):
+        if figure is film:
+            figure.get_by_role("slider", name="step").press("ArrowLeft")
+        if figure is walk:
+            figure.get_by_role("button", name="New room B").click()
+            figure.get_by_role("slider", name="A to B").press("PageUp")
+        if figure is forgetting:
+            figure.get_by_label("ranking of the units").select_option(index=1)
+            figure.get_by_role("button", name="5", exact=True).click()
+            figure.get_by_role("button", name="New rooms").click()
+            figure.get_by_role("application").press("Space")
+            figure.get_by_role("slider", name="units off").press("ArrowLeft")
+        if figure is arithmetic_:
+            figure.get_by_role("button", name="fill B").click()
+            figure.get_by_role("button", name="sample 5, e").click()
+            figure.get_by_label("norm").select_option("matched")
+            figure.get_by_role("slider", name="turn").press("ArrowRight")
+
+    for number, figure in enumerate((film, walk, forgetting, arithmetic_)):
+        before = {key: state(figure, key) for key in keys[figure]}
+        acts(figure)
+        wanted = {key: state(figure, key) for key in keys[figure]}
+        assert wanted != before
+        other = tab.context.new_page()
+        other.goto(tab.url)
+        again = other.locator(".dcgan-live").nth(number)
+        other.wait_for_function(
+            "i => document.querySelectorAll('.dcgan-live')[i].dataset.state === 'alive'", arg=number
+        )  # without scrolling: the address has led there
+        assert {key: state(again, key) for key in keys[figure]} == wanted
+        other.close()
+
+
+def test_what_is_shown_can_be_saved(open_page, trained):
+    tab = open_page(few(trained), live.walk(trained, directions=0))
+    figure = alive(tab, 1)
+    with tab.expect_download() as download:
+        figure.get_by_role("button", name="Save image").click()
+    with Image.open(download.value.path()) as saved:
+        assert saved.size == (256, 256)
+        small_again = np.array(saved.convert("RGB").resize((64, 64), Image.Resampling.NEAREST))
+    shown = pixels(figure.locator("canvas").first)
+    saved = torch.from_numpy(small_again).permute(2, 0, 1).float() / 127.5 - 1
+    assert_close(saved, shown)
+
+
+def test_weights_are_loaded_one_screen_ahead_and_a_second_network_when_asked(open_page, trained):
+    """800 pixels of screen: a figure 1,500 down is one screen ahead, one at 3,000 is not."""
+    other = pretrained.Pretrained(small(8), None, {"name": "other"}, [])
+    apart = "<style>.dcgan-live + .dcgan-live { margin-top: 3000px }</style>"
+    tab = open_page(
+        few(trained), few(other), before=apart + '<div style="height: 1500px"></div>', trouble=False
+    )
+    tab.wait_for_function("document.querySelector('.dcgan-live').dataset.state === 'alive'")
+    assert tab.evaluate("scrollY") == 0
+    second = tab.locator(".dcgan-live").nth(1)
+    assert "Load it" not in second.inner_text()
+    second.scroll_into_view_if_needed()
+    button = second.get_by_role("button", name="Load it")
+    button.wait_for()
+    tab.wait_for_timeout(200)
+    assert len([url for url in tab.asked if "live-" in url]) == 1
+    assert second.locator("img").is_visible()
+    button.click()
+    tab.wait_for_selector('.dcgan-live[data-state="still"]')  # these are on no page here
+    assert len([url for url in tab.asked if "live-" in url]) == 2
 
 
 @pytest.fixture(scope="module")

@@ -84,9 +84,16 @@ views.arithmetic = async (model, root) => {
     el("div", { className: "parts" },
       part(el("div", { className: "wall" }, ...nine), words),
       part(...names.map((name, t) => row(tabs[t], trays[t])), row(inPixels, el("span", {}, "the same sum of pixels")),
-        row(length, empty), ...sliders.map(({ element }) => row(element)))),
+        row(length, empty, saver("sum", 3, nine)), ...sliders.map(({ element }) => row(element)))),
     el("p", {}, "Samples: a click puts one into the tray that is being filled, or takes it out."),
     el("div", { className: "wall stones" }, ...stones));
+  return [
+    () => ({ trays: model.get("trays").map((held) => held.join(".")).join(","), norm: model.get("norm"),
+      move: model.get("amounts").join(",") }),
+    ({ trays: held, norm: how = model.get("norm"), move: amounts }) => update({
+      trays: held === undefined ? model.get("trays") : held.split(",").map((tray) => tray.split(".").filter(Boolean).map(Number)),
+      norm: how, amounts: amounts ? amounts.split(",").map(Number) : model.get("amounts") }),
+  ];
 };
 
 // Chapter 5: samples to choose exemplars of concepts from; what is chosen can be copied.

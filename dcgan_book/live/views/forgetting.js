@@ -1,11 +1,13 @@
 // Chapter 4: rooms before and after units are switched off, by rank or one by one, and windows painted where one likes.
 views.forgetting = async (model, root) => {
-  const { prior, rankings, insertion } = model.get("data"), size = model.get("z")[0].length, SINGLES = 16;
+  const { prior, rankings, twin, insertion } = model.get("data"), rooms = model.get("z"), size = rooms[0].length;
+  const SINGLES = 16, DOSES = 16; // of single units, and of points of a curve
   const count = model.get("z").length, numbers = [...Array(count).keys()];
   const before = numbers.map((i) => picture(`room ${i + 1}, all units on`));
   const after = numbers.map((i) => picture(`room ${i + 1}, units off`));
   const room = picture("room 1, units off, with the windows painted on it");
-  const words = readOut(), painted = readOut();
+  const random = numbers.map((i) => picture(`room ${i + 1}, as many random units off`));
+  const words = readOut(), painted = readOut(), judged = el("p", {});
 
   // The state: units of one stage that are off, and those that are on in the cells of `region`, 0 or 1 each.
   const offs = () => model.get("units").find((edit) => !edit.region) ?? { stage: "", units: [] };
@@ -24,6 +26,7 @@ views.forgetting = async (model, root) => {
     singles.replaceChildren(...toggles(units));
     set(stage, units.slice(0, was), region());
     show();
+    if (measured) curve();
   };
   const which = el("select", { "aria-label": "ranking of the units", onchange: choose },
     ...rankings.map(({ name, stage }, value) => el("option", { value }, `${name}, ${stage}`)));
@@ -79,6 +82,7 @@ views.forgetting = async (model, root) => {
   const show = () => {
     const { stage, units } = offs(), now = region(), total = now.filter(Boolean).length;
     off.update(units.length);
+    chart.mark(units.length / ranking().units.length);
     words.value = units.length ? `${units.length} of ${ranking().units.length} units off at ${stage}` : "all units on";
     painted.value = `window units on in ${total} of ${now.length} cells; at row ${Math.floor(at / insertion.side) + 1}, ` +
       `column ${(at % insertion.side) + 1}`;
@@ -98,7 +102,43 @@ views.forgetting = async (model, root) => {
     putAll([room], await draw(z.slice(0, 1), edits));
     root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
   });
-  const fresh = button("New rooms", () => change(model, { z: numbers.map(() => latentOf(newSeed(), size, prior)) }));
+
+  // The instrument reads the rooms that are shown: how many windows are left without these units, and without as many
+  // random ones. A room counts if it has a window while all units are on.
+  const measured = Boolean(model.get("instrument"));
+  const without = (stage, units) => (units.length ? [{ stage, units, value: 0 }] : []);
+  const windows = async (draw, z, edits) => (await draw(z, edits, true)).seen.map(({ window }) => window > 0.5);
+  const judge = latest(async () => {
+    const draw = await reader(model), z = model.get("z"), { stage, units } = offs();
+    const had = await windows(draw, z, []), kept = await windows(draw, z, without(stage, units));
+    const other = await draw(z, without(stage, (twin[stage] ?? []).slice(0, units.length)), true);
+    putAll(random, other);
+    const left = (has) => has.filter((yes, i) => yes && had[i]).length;
+    judged.textContent = `windows left: ${left(kept)} of ${left(had)} · without as many random units: ` +
+      `${left(other.seen.map(({ window }) => window > 0.5))} of ${left(had)}`;
+    root.dataset.judged = Number(root.dataset.judged ?? 0) + 1;
+  });
+  const chart = curves("windows left in these rooms against units off, by this ranking and at random",
+    ["windows left, units off by this ranking", "as many random units off"], "no unit off", "all off");
+  const curve = latest(async () => {
+    const draw = await reader(model), z = model.get("z"), { stage, units } = ranking();
+    const had = await windows(draw, z, []), lines = [[], []], now = () => model.get("z") === z && ranking().units === units;
+    const total = had.filter(Boolean).length;
+    for (let step = 0; total && step <= DOSES && now(); step++) { // in turns with what the reader moves
+      for (const [i, order] of [units, twin[stage]].entries()) {
+        const left = await windows(draw, z, without(stage, order.slice(0, Math.round((step * units.length) / DOSES))));
+        lines[i].push([step / DOSES, left.filter((yes, k) => yes && had[k]).length / total]);
+      }
+      chart.plot(lines);
+    }
+    root.dataset.curve = lines[0].length;
+  });
+  let seed = 0;
+  const enter = (number) => {
+    seed = number;
+    change(model, { z: seed ? numbers.map((i) => latentOf(seed + 1000003 * i, size, prior)) : rooms });
+  };
+  const fresh = button("New rooms", () => enter(newSeed()));
   const whole = button("All units on", () => drop([]));
   const clean = button("No windows painted", () => set(ranking().stage, offs().units, region().fill(0)));
   const first = rankings.findIndex(({ stage, units }) => // the ranking of which the units that are off come first
@@ -106,13 +146,31 @@ views.forgetting = async (model, root) => {
   which.value = Math.max(first, 0);
   off.element.querySelector("input").max = ranking().units.length;
   singles.replaceChildren(...toggles(ranking().units));
-  model.on("change:units", () => (show(), redraw()));
-  model.on("change:z", redraw);
+  model.on("change:units", () => (show(), redraw(), measured && judge()));
+  model.on("change:z", () => (redraw(), measured && (judge(), curve())));
   show();
   await redraw();
+  if (measured) judge(), curve();
   const tiles = (canvases) => el("div", { className: "rooms" }, ...canvases);
-  root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after), row(fresh, whole),
+  root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after),
+    ...(measured ? ["as many random units off", tiles(random), judged, chart.element] : []),
+    row(fresh, whole, saver("rooms", count, [...before, ...after, ...(measured ? random : [])])),
     "single units, the first of the ranking: pressed is off", singles,
     el("div", { className: "parts" }, part(board), part("Drag over room 1 to switch window units on there.", painted,
       row(clean))));
+  const isFirst = (units) => units.every((unit) => ranking().units.slice(0, units.length).includes(unit));
+  return [
+    () => {
+      const { units } = offs(), cells = region().flatMap((on, cell) => (on ? [cell] : []));
+      return { by: which.value, off: isFirst(units) ? units.length : `=${units.join(",")}`, rooms: seed, paint: cells.join(",") };
+    },
+    ({ by = which.value, off: wanted = "0", rooms: number = seed, paint: cells = "" }) => {
+      which.value = by;
+      choose();
+      if (Number(number) !== seed) enter(Number(number));
+      const list = (text) => text.split(",").filter(Boolean).map(Number), on = list(cells);
+      set(ranking().stage, wanted[0] === "=" ? list(wanted.slice(1)) : ranking().units.slice(0, Number(wanted)),
+        region().map((_, cell) => Number(on.includes(cell))));
+    },
+  ];
 };

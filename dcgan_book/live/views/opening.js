@@ -64,6 +64,7 @@ views.opening = async (model, root, image) => {
     put(big, shown.images[0]);
     if (other) put(control, other.images[0]);
     if (eyes) [shown, other].forEach((each, i) => each && gauges[i].show(each.seen[0].window));
+    if (eyes) root.dataset.read = 1;
     root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
   });
   const controls = [walk.element.querySelector("input"), forgetting, fresh];
