@@ -163,12 +163,16 @@ export function engine() {
   // to `read`, it also says what is seen in each image; for `fades`, shares of the second of two latents, in the mixed
   // pixels of their two images.
   function serve(port, reader) {
+    const see = (pixels) => {
+      const { probability, factors } = reader.read(pixels);
+      return { ...probability, ...factors };
+    };
     const answer = async ({ header, instrument, data, latents, edits, read, fades }) => {
       if (header) return load(header, await unpack(data));
       if (instrument) return reader.load(instrument, await unpack(data));
       const began = performance.now(), drawn = latents.map((z) => draw(z, edits));
-      if (fades) return fades.map((t) => reader.read(drawn[0].map((value, i) => (1 - t) * value + t * drawn[1][i])).probability);
-      const seen = read && drawn.map((pixels) => reader.read(pixels).probability);
+      if (fades) return fades.map((t) => see(drawn[0].map((value, i) => (1 - t) * value + t * drawn[1][i])));
+      const seen = read && drawn.map(see);
       return { images: drawn.map(paint), seen, ms: performance.now() - began };
     };
     port.onmessage = async ({ data: { id, ...message } }) => {
@@ -219,8 +223,8 @@ async function startPainter({ header, data }, ended) {
   });
   await ask({ header, data });
   URL.revokeObjectURL(url);
-  // Latents to { images, seen, ms }: an array of ImageData, if asked to `read` how likely each thing is there, name to
-  // probability, and how long all took together.
+  // Latents to { images, seen, ms }: an array of ImageData, if asked to `read` what is seen in each, name to probability,
+  // scalar or choice, and how long all took together.
   const image = (bytes) => new ImageData(bytes, Math.sqrt(bytes.length / 4));
   const draw = async (latents, edits, read = false) => {
     const { images, seen, ms } = await ask({ latents, edits, read });

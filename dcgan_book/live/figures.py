@@ -184,15 +184,25 @@ def walk(trained, generator=None, directions=5, rooms=9, instrument=None):
     )  # fmt: skip
 
 
-def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
+def arithmetic(trained, pool, labels, trays, directions=None, generator=None, instrument=None):
     """A - B + C with its eight neighbours, from three trays that the reader fills from a pool of samples (chapter 5).
 
     Arguments: `trained`, a `Pretrained`; `pool`, latents (n, z_dim); `labels`, n texts, what each sample is; `trays`,
     three lists of indices into the pool to start with; `directions`, name to a step in z (z_dim,), along which
-    sliders move the sum by up to once either way; `generator`, the torch.Generator to draw the neighbours' noise from.
+    sliders move the sum by up to once either way; `generator`, the torch.Generator to draw the neighbours' noise from;
+    `instrument`, a `measure.Instrument` for faces that says in the page what arrived, what stayed, and what is still a
+    face, also of C plus a random vector.
     """
     # here, as chapters 1 and 2 need no scikit-learn, which is 80 MB of a kernel
-    from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
+    from dcgan_book.arithmetic import (
+        KEPT,
+        NORMS,
+        TOLERANCE,
+        combine,
+        neighbours,
+        random_like,
+        usual_norm,
+    )
 
     prior, pool = trained.card["prior"], _beside(trained.generator, pool).round(decimals=DIGITS)
     first = [int((pool == z).all(1).nonzero()[0]) for z in pool]  # no sample twice
@@ -204,13 +214,15 @@ def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
     noise = torch.cat([nine[:4], nine[5:]]) - centre
     with torch.no_grad():
         shown = trained.generator(nine)
+    way = random_like(torch.ones(1, pool.shape[1]), torch.Generator().manual_seed(0))
     steps = [
         {"name": name, "step": _numbers(step[None])[0]} for name, step in (directions or {}).items()
     ]
     return LiveFigure(
-        trained.generator, trained.card.get("name"), view="arithmetic", picture=picture_uri(figures.sheet(shown, 3)),
+        trained.generator, trained.card.get("name"), instrument, view="arithmetic", picture=picture_uri(figures.sheet(shown, 3)),
         data={"pool": _numbers(pool), "labels": labels, "noise": _numbers(noise), "directions": steps,
-              "usual": usual_norm(prior, pool.shape[1]), "norms": NORMS[: 3 if prior == "uniform" else 2]},
+              "usual": usual_norm(prior, pool.shape[1]), "norms": NORMS[: 3 if prior == "uniform" else 2],
+              "kept": KEPT, "tolerance": TOLERANCE, "random": (way[0] / way.norm()).tolist()},
         trays=[list(tray) for tray in trays], amounts=[0.0] * len(steps), z=_numbers(nine),
         label="A sum of latents, A - B + C, among eight neighbours",
     )  # fmt: skip

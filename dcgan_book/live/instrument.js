@@ -1,13 +1,13 @@
-// The instrument of `dcgan_book/measure` for rooms: what is in an image, read by the network of `network.py`.
+// The instruments of `dcgan_book/measure`: what is in an image, read by the network of `network.py`.
 //
 // Images lie in memory as in engine.js, and its kernel computes the convolutions. `allocate(bytes)` gives
 // { floats, kernel }: that many bytes as floats, all 0, and a kernel that works on them.
 // The function refers to nothing outside itself, because a worker is made from its text.
 export function instrument(allocate) {
   const LANES = 8, PIXELS = 4, NUMBER = 4; // as in engine.js
-  const PIXELS_LAYER = 10, GRID_LAYER = 11; // the last two convolutions, which have no rectifier
+  const PIXELS_LAYER = 10, GRID_LAYER = 11, PLACES_LAYER = 12; // the last convolutions, which have no rectifier
   const SKIPS = [5, 3, 1]; // the last convolutions of the encoder at 8x8, 16x16, 32x32
-  const CHAINED = { 1: 0, 3: 2, 5: 4, 10: 9, 11: 6 }; // a layer whose input is just what another has put out
+  const CHAINED = { 1: 0, 3: 2, 5: 4, 10: 9, 11: 6, 12: 3 }; // a layer whose input is just what another has put out
   let header, floats, kernel, layers, dense;
 
   // Takes the header and the unpacked bytes of `pack_instrument`.
@@ -112,7 +112,24 @@ export function instrument(allocate) {
     return labels;
   }
 
-  // How likely each thing is there, by the outputs of the network alone.
+  // What the attention maps pick at 16x16, one after the other.
+  function attend() {
+    const places = convolve(PLACES_LAYER), { output: map } = layers[CHAINED[PLACES_LAYER]];
+    const picked = new Float32Array(header.attention * map.depth);
+    for (let k = 0; k < header.attention; k++) {
+      let largest = -Infinity, total = 0;
+      eachCell(places, (y, x) => (largest = Math.max(largest, floats[cell(places, y, x) + k])));
+      const share = (y, x) => Math.exp(floats[cell(places, y, x) + k] - largest);
+      eachCell(places, (y, x) => (total += share(y, x)));
+      eachCell(places, (y, x) => {
+        const weight = share(y, x) / total, start = cell(map, y, x);
+        for (let c = 0; c < map.depth; c++) picked[k * map.depth + c] += weight * floats[start + c];
+      });
+    }
+    return picked;
+  }
+
+  // The outputs of the network for the image as a whole.
   function describe() {
     const grid = convolve(GRID_LAYER), numbers = new Float32Array(header.dense[0].inputs), cells = grid.side ** 2;
     eachCell(grid, (y, x) => {
@@ -123,12 +140,24 @@ export function instrument(allocate) {
       numbers.set(means(layers[i].output), at);
       at += layers[i].output.depth;
     }
+    if (header.attention) numbers.set(attend(), at);
     const features = multiply(dense[0], numbers).map((value) => Math.max(value, 0));
-    return multiply(dense[1], features).map((value) => 1 / (1 + Math.exp(-value)));
+    return multiply(dense[1], features);
   }
 
-  // One image as engine.js draws it, (64, 64, 3) in [-1, 1], to { labels, probability }: indices of labels, and name
-  // to how likely the thing is there, as `Reading` has them.
+  function factorsOf(outputs) {
+    return Object.fromEntries(header.factors.map(({ name, at, range, options }) => {
+      if (options) {
+        const scores = options.map((_, i) => outputs[at + i]);
+        return [name, options[scores.indexOf(Math.max(...scores))]];
+      }
+      const [low, high] = range;
+      return [name, Math.min(high, Math.max(low, low + ((high - low) * (outputs[at] + 1)) / 2))];
+    }));
+  }
+
+  // One image as engine.js draws it, (64, 64, 3) in [-1, 1], to { labels, probability, factors }: indices of labels,
+  // name to how likely the thing is there, and name to scalar or choice, as `Reading` has them.
   function read(pixels) {
     const first = layers[0].input, wide = 2 * first.side;
     eachCell(first, (y, x) => {
@@ -145,15 +174,16 @@ export function instrument(allocate) {
       join(layers[6 + i].output, layers[skip].output, layers[7 + i].input);
       convolve(7 + i);
     });
-    const labels = segment(), head = describe(), counts = new Float32Array(header.labels);
+    const labels = segment(), outputs = describe(), counts = new Float32Array(header.labels);
     for (const label of labels) counts[label]++;
     const probability = {};
     header.things.forEach((name, i) => {
-      const count = counts[header.surfaces + i], shown = count / (count + header.visible - 0.5);
-      const values = { head: head[i], segmenter: shown, both: Math.min(head[i], shown) };
+      const count = counts[header.surfaces + i], head = 1 / (1 + Math.exp(-outputs[i]));
+      const shown = count === undefined ? head : count / (count + header.visible - 0.5); // of the image as a whole
+      const values = { head, segmenter: shown, both: Math.min(head, shown) };
       probability[name] = values[header.presence];
     });
-    return { labels, probability };
+    return { labels, probability, factors: factorsOf(outputs) };
   }
 
   return { load, read };

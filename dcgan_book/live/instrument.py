@@ -1,4 +1,4 @@
-"""An instrument's weights as the browser takes them; `instrument.js` reads rooms with them."""
+"""An instrument's weights as the browser takes them; `instrument.js` reads images with them."""
 
 import zlib
 
@@ -10,23 +10,26 @@ from dcgan_book.live.weights import LANES
 from dcgan_book.measure.reading import VISIBLE
 
 BITS = 10  # of a weight
-# The side of each convolution's output, in the order in which instrument.js runs them
-SIDES = (32, 32, 16, 16, 8, 8, 4, 8, 16, 32, 32, 4)
+# The side of each convolution's output, as `_convolutions` has them; not all instruments have the last
+SIDES = (32, 32, 16, 16, 8, 8, 4, 8, 16, 32, 32, 4, 16)
 
 
 def pack_instrument(instrument):
     """An instrument as instrument.js takes it: a header, and zlib's bytes of scales, biases and weights.
 
-    Arguments: `instrument`, a `measure.Instrument` whose width is a multiple of 8 and that has no attention maps.
+    Arguments: `instrument`, a `measure.Instrument` whose width is a multiple of 8.
     Scales and biases are float32. Weights are int16 in units of their output's scale; those of a convolution are in
     the order block of eight output channels, row, column, input channel, output channel. The header is a dict. Raises
     ValueError for an instrument of another kind.
     """
     network, schema = instrument.network, instrument.schema
-    if network.width % LANES or network.places is not None:
-        raise ValueError("the browser reads with a width of whole eights and no attention maps")
+    if network.width % LANES:
+        raise ValueError(
+            f"the width is {network.width}; the browser reads with multiples of {LANES}"
+        )
     layers, vectors, integers = [], [], []
-    for side, (weight, bias) in zip(SIDES, _convolutions(network), strict=True):
+    convolutions = _convolutions(network)
+    for side, (weight, bias) in zip(SIDES[: len(convolutions)], convolutions, strict=True):
         outputs, inputs, size, _ = weight.shape
         wide = -(-outputs // LANES) * LANES
         scale, rounded = _rounded(weight)
@@ -37,7 +40,7 @@ def pack_instrument(instrument):
         vectors += [np.pad(vector, (0, wide - outputs)) for vector in (scale, bias.numpy())]
         layers.append({"side": side, "inputs": inputs, "outputs": wide, "size": size})
     dense = []
-    for weight, bias in _dense(network, len(schema.things)):
+    for weight, bias in _dense(network):
         scale, rounded = _rounded(weight)
         integers.append(rounded.astype("<i2").tobytes())
         vectors += [scale, bias.numpy()]
@@ -46,25 +49,40 @@ def pack_instrument(instrument):
     header = {
         "layers": layers, "dense": dense, "floats": len(vectors), "labels": len(schema.world.LABELS),
         "surfaces": len(schema.world.SURFACES), "things": list(schema.things), "visible": VISIBLE,
-        "presence": instrument.card["presence"],
+        "presence": instrument.card["presence"], "attention": schema.attention_maps, "factors": _factors(schema),
     }  # fmt: skip
     return header, zlib.compress(vectors.tobytes() + b"".join(integers), 9)
 
 
 def _convolutions(network):
-    """(weight, bias) of each convolution with BatchNorm folded in: encoder, decoder, pixels, grid."""
+    """(weight, bias) of each convolution with BatchNorm folded in: encoder, decoder, pixels, grid, attention if any."""
     blocks = [block for stage in network.encoder for block in stage]
     folded = [fuse_conv_bn_eval(block[0], block[1]) for block in (*blocks, *network.decoder)]
-    return [_numbers(layer.weight, layer.bias) for layer in (*folded, network.pixels, network.grid)]
+    last = [layer for layer in (network.pixels, network.grid, network.places) if layer is not None]
+    return [_numbers(layer.weight, layer.bias) for layer in (*folded, *last)]
 
 
-def _dense(network, things):
-    """(weight, bias) of the features with BatchNorm folded in, and of the first outputs, those for presence."""
+def _factors(schema):
+    """Where the outputs of the scalars and choices are, and what they mean: a list of dicts."""
+    starts, found = {}, []
+    for name in schema.heads:
+        starts[name] = sum(schema.heads[each] for each in starts)
+    for i, name in enumerate(schema.scalars):
+        found.append(
+            {"name": name, "at": starts["scalars"] + i, "range": schema.world.RANGES[name]}
+        )
+    for name, options in schema.choices.items():
+        found.append({"name": name, "at": starts[name], "options": list(options)})
+    return found
+
+
+def _dense(network):
+    """(weight, bias) of the features with BatchNorm folded in, and of all outputs."""
     linear, norm = network.features
     scale = (norm.running_var + norm.eps).rsqrt()
     return [
         _numbers(linear.weight * scale[:, None], -norm.running_mean * scale),
-        _numbers(network.head.weight[:things], network.head.bias[:things]),
+        _numbers(network.head.weight, network.head.bias),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The instrument in the browser: instrument.js reads rooms as PyTorch does."""
+"""The instruments in the browser: instrument.js reads rooms and faces as PyTorch does."""
 
 import base64
 
@@ -9,6 +9,7 @@ import torch
 from dcgan_book import live, measure, pretrained
 from dcgan_book.latents import draw_z
 from dcgan_book.live.instrument import pack_instrument
+from dcgan_book.measure.network import SCHEMAS, Network
 
 ENGINE = live.script()
 READER = (live.HERE / "instrument.js").read_text(encoding="utf-8")
@@ -29,9 +30,9 @@ READ = """async ({ engine, reader, kernel, header, data, images }) => {
   const all = new Float32Array(bytes(images).buffer), size = 64 * 64 * 3, readings = [], times = [];
   for (let i = 0; i < all.length; i += size) {
     const began = performance.now();
-    const { labels, probability } = instrument.read(all.subarray(i, i + size));
+    const { labels, probability, factors } = instrument.read(all.subarray(i, i + size));
     times.push(performance.now() - began);
-    readings.push({ labels: [...labels], probability });
+    readings.push({ labels: [...labels], probability, factors });
   }
   return { readings, times };
 }"""
@@ -93,6 +94,31 @@ def test_the_instrument_adds_at_most_a_megabyte():
     assert size <= 1_000_000
 
 
-def test_instruments_that_look_closely_are_refused():
-    with pytest.raises(ValueError, match="no attention maps"):
-        pack_instrument(measure.load("faces"))
+def test_faces_are_read_as_pytorch_reads_them(tab):
+    """With attention maps, image labels, scalars and choices."""
+    generator, instrument = pretrained.load("faces").generator, measure.load("faces")
+    with torch.no_grad():
+        images = generator(draw_z(40, generator.z_dim, generator=torch.Generator().manual_seed(2)))
+    expected = instrument.read(images)
+    readings = in_browser(tab, instrument, images)["readings"]
+    for name in instrument.schema.things:
+        found = torch.tensor([each["probability"][name] for each in readings])
+        assert (found - expected.probability[name]).abs().mean() <= PROBABILITY, name
+    factors = [each["factors"] for each in readings]
+    for name in instrument.schema.scalars:
+        low, high = instrument.schema.world.RANGES[name]
+        found = torch.tensor([each[name] for each in factors])
+        assert (found - expected.factors[name]).abs().mean() <= 0.02 * (high - low), name
+        assert expected.factors[name].std() > 0.02 * (
+            high - low
+        )  # there is something to tell apart
+    for name in instrument.schema.choices:
+        found = np.array([each[name] for each in factors])
+        assert (found == expected.factors[name]).mean() >= 0.95, name
+    assert len(set(expected.factors["presentation"])) == 2
+
+
+def test_an_instrument_of_another_width_is_refused():
+    odd = measure.Instrument(Network(12, SCHEMAS["rooms"]), {"presence": "head"})
+    with pytest.raises(ValueError, match="the width is 12; the browser reads with multiples of 8"):
+        pack_instrument(odd)

@@ -251,7 +251,7 @@ def open_page(browser, tmp_path, trained):
     def open_it(
         *shown,
         weights=True,
-        reading=False,
+        reading="",
         trouble=True,
         before="",
         generator=trained.generator,
@@ -262,10 +262,12 @@ def open_page(browser, tmp_path, trained):
         (static / "live.js").write_text(live.page_script(), encoding="utf-8")
         shutil.copy(Path(live.__file__).with_name("live.css"), static)
         packed = [live.pack(generator), live.pack(generator, light=True)]
-        packed += [live.pack_instrument(measure.load())] if reading else []
-        for kind, (header, data) in zip(
-            ("tiny", "tiny-light", "instruments"), packed, strict=False
-        ):
+        kinds = ["tiny", "tiny-light"]
+        if reading:
+            instrument = measure.load(reading)
+            packed.append(live.pack_instrument(instrument))
+            kinds.append(instrument.card["name"])
+        for kind, (header, data) in zip(kinds, packed, strict=True):
             if weights:
                 name = live.weights_name(header, data, kind)
                 script = live.weights_script(name, header, data)
@@ -750,7 +752,7 @@ def test_the_first_page_opens_with_a_room_to_walk_in_that_forgets_its_windows(
     effect = json.loads((ROOT / "book/experiments/forgetting.json").read_text())["direct_8x8"]
     units = torch.tensor(effect).argsort(descending=True)[:100]
     made = live.opening(drawn, z, units, measure.load())
-    tab = open_page(made, generator=drawn.generator, reading=True)
+    tab = open_page(made, generator=drawn.generator, reading="rooms")
     figure = alive(tab)
     big = figure.get_by_role("img", name="a generated room")
 
@@ -820,7 +822,7 @@ def test_a_walk_is_read_beside_its_cross_fade(open_page, drawn):
     made = live.walk(
         drawn, torch.Generator().manual_seed(67), directions=0, instrument=measure.load()
     )
-    tab = open_page(made, generator=drawn.generator, reading=True)
+    tab = open_page(made, generator=drawn.generator, reading="rooms")
     figure = alive(tab)
 
     def compare():
@@ -854,7 +856,7 @@ def test_windows_left_are_counted_beside_as_many_random_units(open_page, drawn):
     made = live.forgetting(
         drawn, z, {"direct": ("8x8", order)}, ("8x8", order[:9], [1.0] * 9), measure.load()
     )
-    tab = open_page(made, generator=drawn.generator, reading=True)
+    tab = open_page(made, generator=drawn.generator, reading="rooms")
     figure = alive(tab)
     has_read(tab, figure, "curve", "17")
     twin = made.data["twin"]["8x8"]
@@ -879,6 +881,50 @@ def test_windows_left_are_counted_beside_as_many_random_units(open_page, drawn):
         images = drawn.generator(z)
     for i in range(6):
         assert_close(pixels(figure.locator("canvas").nth(12 + i)), images[i], BYTE)
+
+
+def test_sums_are_judged_beside_a_random_vector(open_page):
+    shipped, instrument = pretrained.load("faces"), measure.load("faces")
+    faces = pretrained.Pretrained(shipped.generator, None, {"name": "tiny", "prior": "uniform"}, [])
+    z = draw_z(300, 100, generator=torch.Generator().manual_seed(12)).round(decimals=4)
+    read = instrument.read(faces.generator(z))
+    kinds = [{"presentation": "woman", "smile": (0.7, 1.0)}, {"presentation": "woman", "smile": (0.0, 0.3)},
+             {"presentation": "man", "smile": (0.0, 0.3)}]  # fmt: skip
+    shelf = torch.cat([z[arithmetic.fits(read, face=True, **facts)][:3] for facts in kinds])
+    trays = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    random = torch.Generator().manual_seed(1)
+    made = live.arithmetic(
+        faces, shelf, "abcdefghi", trays, generator=random, instrument=instrument
+    )
+    tab = open_page(made, generator=faces.generator, reading="faces")
+    figure = alive(tab)
+    has_read(tab, figure, "judged", "1")
+    rows = [row.split("\t") for row in figure.locator("table").inner_text().splitlines()]
+    seen = instrument.read(faces.generator(shelf))
+    facts = {"presentation": "man", "glasses": True, "beard": True, "smile": (0.5, 1.0)}
+    has = {name: arithmetic.fits(seen, **{name: fact}) for name, fact in facts.items()}
+    most = [{name: 2 * has[name][tray].sum() > 3 for name in facts} for tray in trays]
+    target = {name: facts[name] for name in facts if most[0][name] and not most[1][name]}
+    assert "smile" in target and all(most[0][name] or not most[1][name] for name in facts)
+    assert rows[0][1] == f"{', '.join(target)} arrived"
+
+    a, b, c = (shelf[tray].mean(0) for tray in trays)
+    centre = c + (a - b).norm() * torch.tensor(made.data["random"])
+    noise = torch.tensor(made.data["noise"])
+    others = torch.cat([centre + noise[:4], centre[None], centre + noise[4:]])
+    before = instrument.read(faces.generator(c[None]))
+    for row, nine in ((rows[1], torch.tensor(made.z)), (rows[2], others)):
+        after = instrument.read(faces.generator(nine))
+        found = arithmetic.outcome(after, before, target)
+        wanted = [int(kind.sum()) for kind in (found.arrived, found.stayed, found.whole)]
+        # one of nine may lie on an edge
+        assert all(abs(int(text) - value) <= 1 for text, value in zip(row[1:], wanted, strict=True))
+    assert int(rows[1][1]) > int(rows[2][1])
+    assert_close(
+        pixels(figure.get_by_role("img", name="C and a random")),
+        faces.generator(centre[None])[0],
+        BYTE,
+    )
 
 
 def test_a_figures_state_stands_in_the_address_and_comes_back(open_page, trained):
