@@ -27,7 +27,7 @@ SCRIPTS = [
 
 
 SHORTER = {  # fewer latents and rooms than the chapter's: here no number matters, only that it runs
-    "04-forgetting": {"draw_z(2000, generator=stream(": "draw_z(400, generator=stream("},
+    "04-forgetting": {"draw_z(2000, generator=stream(": "draw_z(400, generator=stream("}
 }
 
 
