@@ -52,7 +52,7 @@ views.arithmetic = async (model, root) => {
     const { width, height } = samples[0], image = new ImageData(width, height);
     const total = new Float32Array(4 * width * height);
     model.get("trays").forEach((held, t) => held.forEach((k) => {
-      const { data } = samples[k].getContext("2d").getImageData(0, 0, width, height);
+      const { data } = samples[k].shown;
       for (let i = 0; i < total.length; i++) total[i] += ((t === 1 ? -1 : 1) * (data[i] - 127.5)) / held.length;
     }));
     image.data.set(total.map((value, i) => (i % 4 === 3 ? 255 : value + 127.5)));
