@@ -116,13 +116,13 @@ views.arithmetic = async (model, root) => {
   await drawPool();
   await show();
   root.append(
-    el("div", { className: "parts" },
+    el("div", { className: "parts sum" },
       part(el("div", { className: "wall" }, ...nine), words, ...(measured ? [verdict] : [])),
       part(...names.map((name, t) => row(tabs[t], trays[t])), row(inPixels, el("span", {}, "the same sum of pixels"),
           ...(measured ? [control, el("span", {}, "C and a random vector")] : [])),
-        row(length, empty, saver("sum", 3, nine)), ...sliders.map(({ element }) => row(element)))),
-    el("p", {}, "Samples: a click puts one into the tray that is being filled, or takes it out."),
-    el("div", { className: "wall stones" }, ...stones));
+        row(length, empty, saver("sum", 3, nine)), ...sliders.map(({ element }) => row(element))),
+      el("div", {}, el("p", {}, "Samples: a click puts one into the tray that is being filled, or takes it out."),
+        el("div", { className: "wall stones" }, ...stones))));
   return [
     () => ({ trays: model.get("trays").map((held) => held.join(".")).join(","), norm: model.get("norm"),
       move: model.get("amounts").join(",") }),
