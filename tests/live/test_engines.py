@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from engines import open_engine
 
 from dcgan_book import features, live, pretrained
@@ -17,6 +18,15 @@ from dcgan_book.models import Discriminator, Generator
 from dcgan_book.worlds import rooms
 
 POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"script-src 'self' 'unsafe-inline' blob: data:\">"
+# What a worker is asked to draw is counted, and reaches it `wait` milliseconds late.
+DELAY = """<script>
+  window.drawn = window.wait = 0;
+  const post = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function (message) {
+    drawn += message.latents?.length ?? 0;
+    setTimeout(() => post.call(this, message), wait);
+  };
+</script>"""
 # Every figure in turn is brought to the screen and waited for; what became of each, and its words if it is not alive.
 ALIVE = """(async () => {
   const states = [];
@@ -71,7 +81,10 @@ def folder(trained, tmp_path_factory):
         head = f'<!doctype html><html lang="en"><meta charset="utf-8">{more}<title>Figures</title>'
         head += '<link rel="stylesheet" href="live.css"><script defer src="live.js"></script>'
         body = "".join(figure.html() for figure in figures)
-        (folder / f"{page}.html").write_text(head + body, encoding="utf-8")
+        head += f"<style>body {{ margin: 1rem }}</style>{DELAY}"
+        (folder / f"{page}.html").write_text(
+            f"{head}<main><h1>Figures</h1>{body}</main>", encoding="utf-8"
+        )
     return folder
 
 
@@ -150,3 +163,113 @@ def test_no_picture_is_noise_where_canvases_are(engine, folder):
     a, b, c, d = np.array(wanted).astype(float) - 127.5
     total = np.clip((a + b) / 2 - c + d + 127.5, 0, 255).reshape(-1, 4)[:, :3]
     assert abs(np.array(shown).reshape(-1, 4)[:, :3] - total).max() <= 1
+
+
+@pytest.fixture
+def shown(browser, folder):
+    """A function that opens the page of figures in Chromium and returns its tab, all figures alive."""
+    contexts = []
+
+    def open_it(**options):
+        contexts.append(
+            browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+        )
+        tab = contexts[-1].new_page()
+        tab.goto(f"{folder.as_uri()}/page.html")
+        assert {state[1] for state in tab.evaluate(ALIVE)} == {"alive"}
+        return tab
+
+    yield open_it
+    for context in contexts:
+        context.close()
+
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+
+
+def figure_of(tab, view):
+    return tab.locator(f'.dcgan-live[data-figure*=\'"view":"{view}"\']')
+
+
+def drawn_by(tab, act):
+    """How many images follow from an act."""
+    before = tab.evaluate("drawn")
+    act()
+    tab.wait_for_timeout(400)
+    return tab.evaluate("drawn") - before
+
+
+def test_only_what_changes_is_drawn_again(shown):
+    tab = shown()
+    figure = figure_of(tab, "forgetting")
+    slider = figure.get_by_role("slider", name="units off")
+    assert drawn_by(tab, lambda: slider.press("ArrowRight")) == 7, (
+        "six rooms without the units, one to paint on"
+    )
+    board = figure.get_by_role("application")
+    assert drawn_by(tab, lambda: board.press("Space")) == 1
+    assert drawn_by(tab, lambda: board.press("ArrowRight")) == 0
+
+
+def test_a_walk_by_itself_is_not_announced_at_every_step(shown):
+    figure = figure_of(shown(), "walk")
+    words = figure.locator("output").first
+    figure.get_by_role("button", name="Play").click()
+    assert words.get_attribute("aria-live") == "off"
+    figure.get_by_role("button", name="Pause").click()
+    assert words.get_attribute("aria-live") == "polite"
+
+
+def test_a_figure_that_draws_for_long_says_so(shown):
+    tab = shown()
+    figure = figure_of(tab, "forgetting")
+    tab.evaluate("wait = 700")
+    figure.get_by_role("slider", name="units off").press("ArrowRight")
+    figure.locator("[aria-busy=true]").wait_for(timeout=5000)
+    said = figure.locator("[aria-busy=true]").evaluate(
+        "e => getComputedStyle(e, '::after').content"
+    )
+    assert "drawing" in said
+    figure.locator("[aria-busy=true]").wait_for(state="detached", timeout=15_000)
+
+
+def test_on_a_phone_rooms_are_large_and_a_finger_scrolls(shown):
+    tab = shown(**PHONE)
+    figure = figure_of(tab, "forgetting")
+    rooms_shown = figure.locator(".rooms canvas").evaluate_all(
+        "all => all.map((e) => e.clientWidth)"
+    )
+    assert len(rooms_shown) == 4 and min(rooms_shown) >= 128
+    board = figure.get_by_role("application")
+    assert board.evaluate("e => getComputedStyle(e).touchAction") == "pan-y"
+    region = "root => root.model.get('units').filter((edit) => edit.region).length"
+    board.dispatch_event("pointerdown", {"pointerId": 1, "clientX": 50, "clientY": 50})
+    assert figure.evaluate(region) == 1
+    board.dispatch_event("pointercancel", {"pointerId": 1})
+    assert figure.evaluate(region) == 0, "what a finger that scrolls has touched is not painted"
+    tab.evaluate(
+        "document.querySelectorAll('.sum .stones button')[5].scrollIntoView({ block: 'end' })"
+    )
+    top = tab.locator(".sum .wall").first.bounding_box()
+    assert top["y"] >= 0 and top["y"] + top["height"] < 740, (
+        "the sum is in sight beside the samples"
+    )
+    small = tab.evaluate("""[...document.querySelectorAll("main :is(button, select, input)")].map((e) =>
+        e.getBoundingClientRect()).filter(({ width, height }) => width > 0 && Math.min(width, height) < 24).length""")
+    assert small == 0 and tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (360, "dark")])
+def test_axe_finds_nothing_in_the_figures(shown, width, scheme):
+    tab = shown(viewport={"width": width, "height": 740}, color_scheme=scheme)
+    found = Axe().run(tab).response["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"][:150]) for fault in found] == []
+
+
+def test_the_ring_of_the_keyboard_is_seen_on_what_is_chosen_too(shown):
+    tab = shown()
+    for pressed in ("[aria-pressed=true]", "[aria-pressed=false]"):
+        tile = tab.locator(f".stones button{pressed}").first
+        tab.keyboard.press("Tab")  # the ring is the keyboard's
+        tile.focus()
+        assert tile.evaluate("e => getComputedStyle(e).outlineWidth") == "3px"
