@@ -25,7 +25,7 @@ def page(app, pagename, templatename, context, doctree):
     if states:
         app.add_js_file("live.js", loading_method="defer")
         app.add_css_file("live.css")
-    asked = {state[key] for state in states for key in ("weights", "instrument")}
+    asked = {state.get(key, "") for state in states for key in ("weights", "instrument")}
     for name in {name for name in asked if "-" in name}:
         app.env.live_weights = getattr(app.env, "live_weights", {}) | {name: pagename}
     kept = [

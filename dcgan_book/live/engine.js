@@ -148,6 +148,14 @@ export function engine() {
     return pixels;
   }
 
+  // Feature maps of one image: for each unit of a stage its map, side * side numbers.
+  function mapsOf(z, { stage, units }) {
+    draw(z);
+    const { output } = stages.find(({ name }) => name === stage), maps = units.map(() => new Float32Array(output.side ** 2));
+    each(output, (start, cell) => units.forEach((unit, i) => (maps[i][cell] = floats[start + unit])));
+    return maps;
+  }
+
   // The same as a screen takes it: red, green, blue and opacity, bytes.
   function paint(pixels) {
     const { channels } = stages[stages.length - 1];
@@ -174,9 +182,10 @@ export function engine() {
       const { probability, factors } = reader.read(pixels);
       return { ...probability, ...factors };
     };
-    const answer = async ({ header, instrument, data, latents, edits, read, fades }) => {
+    const answer = async ({ header, instrument, data, latents, edits, read, fades, maps }) => {
       if (header) return load(header, await unpack(data));
       if (instrument) return reader.load(instrument, await unpack(data));
+      if (maps) return mapsOf(latents[0], maps);
       const began = performance.now(), drawn = latents.map((z) => draw(z, edits));
       if (fades) return fades.map((t) => see(drawn[0].map((value, i) => (1 - t) * value + t * drawn[1][i])));
       const seen = read && drawn.map(see);
@@ -239,6 +248,7 @@ async function startPainter({ header, data }, ended) {
   };
   draw.slow = kernel === "plain"; // a figure had better draw few images
   draw.fade = (latents, edits, fades) => ask({ latents, edits, fades });
+  draw.maps = (latents, stage, units) => ask({ latents, maps: { stage, units } });
   draw.learn = ({ header, data }) => ask({ instrument: header, data });
   return draw;
 }

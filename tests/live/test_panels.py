@@ -670,7 +670,7 @@ def test_units_are_forgotten_by_rank_and_singly_and_windows_painted(open_page, t
                 values,
                 torch.zeros(8, 8) > 0 if region is None else region,
             ):
-                assert_close(pixels(canvases.nth(6)), generator(z)[0], BYTE)
+                assert_close(pixels(figure.locator(".board canvas").first), generator(z)[0], BYTE)
         for i in range(3):
             assert_close(pixels(canvases.nth(i)), generator(z)[i], BYTE)
 
@@ -927,6 +927,26 @@ def test_sums_are_judged_beside_a_random_vector(open_page):
     )
 
 
+def test_single_units_are_lit_where_they_fire(open_page, trained):
+    z, order = (
+        latents(2).round(decimals=4),
+        torch.randperm(64, generator=torch.Generator().manual_seed(64)),
+    )
+    tab = open_page(
+        live.forgetting(trained, z, {"one": ("8x8", order)}, ("8x8", order[:5], [1.0] * 5))
+    )
+    figure = alive(tab)
+    has_read(tab, figure, "lit", "1")
+    room = trained.generator(z[:1])[0] + 1
+    maps = activations_of(trained.generator, "8x8", z[:1])[0, order[:16]]
+    assert figure.locator(".maps button").count() == 16 and (maps.amax((1, 2)) > 0).sum() > 10
+    for i, unit in enumerate(maps):
+        share = 0.25 + 0.75 * unit / (unit.max() if unit.max() > 0 else 1)
+        wanted = room * share.repeat_interleave(8, 0).repeat_interleave(8, 1) - 1
+        shown = pixels(figure.locator(".maps canvas").nth(i))
+        assert (shown - wanted).abs().mean() < 0.03, i
+
+
 def test_a_figures_state_stands_in_the_address_and_comes_back(open_page, trained):
     made = [
         live.film(trained),
@@ -1173,7 +1193,7 @@ def test_figures_fit_the_screen_and_are_named(open_page, trained, width, scheme)
     )
     for i in range(len(shown)):
         figure = alive(tab, i)
-        controls = figure.locator("button, input, select, canvas")
+        controls = figure.locator("button, input, select, canvas:not([aria-hidden])")
         unnamed = controls.evaluate_all("""all => all.filter((e) =>
             !(e.getAttribute("aria-label") || e.innerText || e.labels?.length)).map((e) => e.outerHTML)""")
         assert unnamed == []

@@ -28,6 +28,7 @@ views.forgetting = async (model, root) => {
     singles.replaceChildren(...toggles(units));
     set(stage, units.slice(0, was), region());
     show();
+    light();
     if (measured) curve();
   };
   const which = el("select", { "aria-label": "ranking of the units", onchange: choose },
@@ -38,8 +39,27 @@ views.forgetting = async (model, root) => {
     const { stage, units } = offs(), now = stage === ranking().stage ? units : [];
     drop(now.includes(unit) ? now.filter((other) => other !== unit) : [...now, unit]);
   };
-  const toggles = (units) => units.slice(0, SINGLES).map((unit) => button(unit, () => toggle(unit)));
-  const singles = row(...toggles(rankings[0].units));
+  const toggles = (units) => units.slice(0, SINGLES).map((unit) => {
+    const single = button("", () => toggle(unit));
+    single.append(el("canvas", { width: 64, height: 64, ariaHidden: "true" }), el("span", {}, unit));
+    return single;
+  });
+  const singles = el("div", { className: "maps" }, ...toggles(rankings[0].units));
+
+  // A single unit is shown as room 1, lit where the unit fires.
+  const light = latest(async () => {
+    const draw = await painter(model), z = model.get("z").slice(0, 1), { stage, units } = ranking(), buttons = singles.children;
+    const { images: [{ data, width }] } = await draw(z, []), maps = await draw.maps(z, stage, units.slice(0, SINGLES));
+    maps.forEach((map, i) => {
+      const side = Math.sqrt(map.length), most = Math.max(...map) || 1, cell = (at) => Math.floor((at * side) / width);
+      const lit = new ImageData(Uint8ClampedArray.from(data, (value, k) => {
+        const y = Math.floor(k / 4 / width), x = (k >> 2) % width;
+        return k % 4 === 3 ? 255 : value * (0.25 + (0.75 * map[cell(y) * side + cell(x)]) / most);
+      }), width);
+      put(buttons[i].firstElementChild, lit);
+    });
+    root.dataset.lit = Number(root.dataset.lit ?? 0) + 1;
+  });
 
   // Painting: with a pointer, or with arrow keys and the space bar.
   const cells = el("canvas", { width: insertion.side, height: insertion.side, role: "img", "aria-label": "painted cells" });
@@ -160,15 +180,16 @@ views.forgetting = async (model, root) => {
   off.element.querySelector("input").max = ranking().units.length;
   singles.replaceChildren(...toggles(ranking().units));
   model.on("change:units", () => (show(), redraw(), measured && judge()));
-  model.on("change:z", () => (redraw(), measured && (judge(), curve())));
+  model.on("change:z", () => (redraw(), light(), measured && (judge(), curve())));
   show();
   await redraw();
+  light();
   if (measured) judge(), curve();
   const tiles = (canvases) => el("div", { className: few ? "rooms few" : "rooms" }, ...canvases);
   root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after),
     ...(measured ? ["as many random units off", tiles(random), judged, chart.element] : []),
     row(fresh, whole, saver("rooms", count, [...before, ...after, ...(measured ? random : [])])),
-    "single units, the first of the ranking: pressed is off", singles,
+    "the first units of the ranking, each as room 1 lit where the unit fires; a click switches it off", singles,
     el("div", { className: "parts" }, part(board), part("Drag over room 1 to switch window units on there.", painted,
       row(clean))));
   const isFirst = (units) => units.every((unit) => ranking().units.slice(0, units.length).includes(unit));

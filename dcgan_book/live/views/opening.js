@@ -55,7 +55,7 @@ views.opening = async (model, root, image) => {
   const show = () => {
     walk.update(model.get("t"));
     forgetting.textContent = off() ? "Bring windows back" : "Forget windows";
-    for (const element of [beside, gauges[1].element]) element.style.visibility = off() ? "visible" : "hidden";
+    for (const element of [beside, gauges[1].element]) element.classList.toggle("spare", !off());
   };
   const redraw = latest(async () => {
     const draw = await (eyes ? reader : painter)(model), z = model.get("z");
