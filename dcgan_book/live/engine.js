@@ -22,35 +22,40 @@ export function engine() {
   const decode = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
   // The same product where WebAssembly has no vectors. All addresses and steps are in bytes, as there.
-  const plain = (floats) => (w, bias, x, xStep, rows, skip, run, out, outStep, floor) => {
+  const plain = (all) => (w, bias, x, xStep, rows, skip, run, out, outStep, floor) => {
+    const b = bias / NUMBER;
     for (let pixel = 0; pixel < PIXELS; pixel++) {
-      let b = bias / NUMBER, [s0, s1, s2, s3, s4, s5, s6, s7] = floats.subarray(b, b + LANES);
+      let s0 = all[b], s1 = all[b + 1], s2 = all[b + 2], s3 = all[b + 3];
+      let s4 = all[b + 4], s5 = all[b + 5], s6 = all[b + 6], s7 = all[b + 7];
       let i = (x + pixel * xStep) / NUMBER, j = w / NUMBER;
       for (let row = 0; row < rows; row++, i += skip / NUMBER) {
         for (const end = i + run / NUMBER; i < end; i++, j += LANES) {
-          const value = floats[i];
+          const value = all[i];
           if (value === 0) continue; // half of what a rectifier gives
-          s0 += value * floats[j], s1 += value * floats[j + 1], s2 += value * floats[j + 2];
-          s3 += value * floats[j + 3], s4 += value * floats[j + 4], s5 += value * floats[j + 5];
-          s6 += value * floats[j + 6], s7 += value * floats[j + 7];
+          s0 += value * all[j], s1 += value * all[j + 1], s2 += value * all[j + 2], s3 += value * all[j + 3];
+          s4 += value * all[j + 4], s5 += value * all[j + 5], s6 += value * all[j + 6], s7 += value * all[j + 7];
         }
       }
-      floats.set([s0, s1, s2, s3, s4, s5, s6, s7].map((s) => Math.max(s, floor)), (out + pixel * outStep) / NUMBER);
+      const o = (out + pixel * outStep) / NUMBER;
+      all[o] = Math.max(s0, floor), all[o + 1] = Math.max(s1, floor), all[o + 2] = Math.max(s2, floor);
+      all[o + 3] = Math.max(s3, floor), all[o + 4] = Math.max(s4, floor), all[o + 5] = Math.max(s5, floor);
+      all[o + 6] = Math.max(s6, floor), all[o + 7] = Math.max(s7, floor);
     }
   };
 
-  // So many bytes as floats, all 0, and a kernel that works on them, with its name.
+  // So many bytes as floats, all 0, and a kernel that works on them, with its name. Where there is no WebAssembly, none
+  // with vectors, or a page policy that allows none, the kernel is the plain one.
   function allocate(bytes, simd = true) {
-    const names = simd && typeof WebAssembly === "object" ? Object.keys(binaries) : [];
-    const name = names.find((name) => WebAssembly.validate(decode(binaries[name])));
-    if (!name) {
+    try {
+      const name = simd && Object.keys(binaries).find((name) => WebAssembly.validate(decode(binaries[name])));
+      const module = new WebAssembly.Module(decode(binaries[name]));
+      const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
+      const { kernel } = new WebAssembly.Instance(module, { engine: { memory } }).exports;
+      return { floats: new Float32Array(memory.buffer), kernel, name };
+    } catch {
       const floats = new Float32Array(bytes / NUMBER);
       return { floats, kernel: plain(floats), name: "plain" };
     }
-    const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
-    const module = new WebAssembly.Module(decode(binaries[name]));
-    const { kernel } = new WebAssembly.Instance(module, { engine: { memory } }).exports;
-    return { floats: new Float32Array(memory.buffer), kernel, name };
   }
 
   // Takes the header and the unpacked bytes of `live.pack`. In memory: weights, then the images between stages.
@@ -164,7 +169,9 @@ export function engine() {
   // The bytes for `load` from those that `live.pack` has compressed, or from their base64.
   function unpack(data) {
     const bytes = typeof data === "string" ? decode(data) : data;
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+    const inflate = new DecompressionStream("deflate"), writer = inflate.writable.getWriter();
+    const written = writer.write(bytes).then(() => writer.close()); // a blob's stream fails in WebKit in a folder
+    return Promise.all([new Response(inflate.readable).arrayBuffer(), written]).then(([all]) => all);
   }
 
   // What the worker does with a message; `port` is the worker's global object, `reader` what instrument.js gives. Asked
@@ -230,7 +237,7 @@ async function startPainter({ header, data }, ended) {
     waiting.set(++count, { resolve, reject });
     worker.postMessage({ id: count, ...message });
   });
-  await ask({ header, data });
+  const kernel = await ask({ header, data });
   URL.revokeObjectURL(url);
   // Latents to { images, seen, ms }: an array of ImageData, if asked to `read` what is seen in each, name to probability,
   // scalar or choice, and how long all took together.
@@ -239,6 +246,7 @@ async function startPainter({ header, data }, ended) {
     const { images, seen, ms } = await ask({ latents, edits, read });
     return { images: images.map(image), seen, ms };
   };
+  draw.slow = kernel === "plain"; // a figure had better draw few images
   draw.fade = (latents, edits, fades) => ask({ latents, edits, fades });
   draw.maps = (latents, stage, units) => ask({ latents, maps: { stage, units } });
   draw.learn = ({ header, data }) => ask({ instrument: header, data });
@@ -280,9 +288,11 @@ function el(tag, properties = {}, ...children) {
 
 const picture = (label) => el("canvas", { width: 64, height: 64, role: "img", "aria-label": label });
 
-// Shows ImageData on a canvas, which takes on its size.
+// Shows ImageData on a canvas, which takes on its size, and keeps it: what is read from a canvas is noise in a browser
+// that resists fingerprinting.
 function put(canvas, image) {
   const { width, height } = image;
+  canvas.shown = image;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
@@ -329,15 +339,33 @@ function driven(model, keys, move) {
   return update;
 }
 
-// Calls `task` at once, or after the call in progress, however often it was asked for meanwhile.
-function latest(task) {
+// Calls `task` at once, or after the call in progress, however often it was asked for meanwhile. `root` says that it is
+// busy where that takes longer than a moment.
+function latest(task, root = null) {
   let running = null, again = false;
   const work = async () => {
     for (; again; await task()) again = false;
   };
   return () => {
     again = true;
-    return (running ??= work().finally(() => (running = null)));
+    if (running) return running;
+    const slow = setTimeout(() => root?.setAttribute("aria-busy", "true"), 300);
+    return (running = work().finally(() => {
+      running = null;
+      clearTimeout(slow);
+      root?.removeAttribute("aria-busy");
+    }));
+  };
+}
+
+// A function that draws latents on canvases, unless they show just that already.
+function keeping(canvases) {
+  let shown = "";
+  return async (draw, z, edits) => {
+    const wanted = JSON.stringify([z, edits]);
+    if (wanted === shown) return;
+    (await draw(z, edits)).images.forEach((image, i) => put(canvases[i], image));
+    shown = wanted;
   };
 }
 
@@ -410,7 +438,7 @@ async function painting(model, root, read, canvases) {
     const { images, ms } = await draw(read(), model.get("units"));
     images.forEach((image, i) => put(canvases[i], image));
     Object.assign(root.dataset, { ms: ms.toFixed(1), drawn: Number(root.dataset.drawn ?? 0) + 1 });
-  });
+  }, root instanceof Element ? root : null);
 }
 
 // A button that lets `go` run from 0 to 1 in some seconds, again and again; with reduced motion, in ten still steps.
@@ -420,6 +448,7 @@ function play(root, seconds, go, where, stopped) {
   const toggle = () => {
     playing = !playing;
     control.textContent = playing ? "Pause" : "Play";
+    for (const words of root.querySelectorAll("output")) words.setAttribute("aria-live", playing ? "off" : "polite");
     if (!playing) return stopped();
     const from = where() < 1 ? where() : 0, began = performance.now();
     const frame = (now) => {

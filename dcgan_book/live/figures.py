@@ -331,10 +331,10 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
         view="units", picture=picture_uri(figures.sheet(first, n)),
         data={
             "units": [{"unit": unit, "group": group, "object": name} for group, name, unit in chosen],
-            "objects": objects, "index": {name: rooms.LABELS.index(name) for name in objects},
+            "objects": objects,
             "fields": [[fields[u][i] for u in range(len(chosen))] for i in range(n)], "lifts": by_room,
             "sheet": picture_uri(figures.sheet(rest, n), quality=60),
-            "labels": picture_uri(np.concatenate(list(rooms_shown.labels), 1), "png"),
+            "masks": picture_uri(np.concatenate([_shade(mask) for mask in masks]), "png"),
         },
         label=f"{n} rooms, and below them the guided image of a unit, its Grad-CAM, and the guided image of random weights",
     )  # fmt: skip
@@ -375,8 +375,14 @@ def _tenths(value):
     return None if np.isnan(value) else round(value, 1)  # JSON knows no NaN
 
 
+def _shade(mask):
+    """What dims rooms where they are not in a mask (n, h, w): grey and opacity of the n side by side, (h, n w, 2)."""
+    outside = np.concatenate(list(~mask.numpy()), 1)
+    return np.stack([np.zeros_like(outside), outside * np.uint8(191)], 2, dtype=np.uint8)
+
+
 def picture_uri(array, kind="webp", quality=75):
-    """A data URI of uint8 (h, w, 3), small enough to stand in a page; of (h, w) as a PNG, whose numbers stay."""
+    """A data URI of uint8 (h, w, 3), small enough to stand in a page; of (h, w, 2) as a PNG, with an opacity."""
     buffer, options = (
         io.BytesIO(),
         {"quality": quality, "method": 6} if kind == "webp" else {"optimize": True},

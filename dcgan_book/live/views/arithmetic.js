@@ -52,7 +52,7 @@ views.arithmetic = async (model, root) => {
     const { width, height } = samples[0], image = new ImageData(width, height);
     const total = new Float32Array(4 * width * height);
     model.get("trays").forEach((held, t) => held.forEach((k) => {
-      const { data } = samples[k].getContext("2d").getImageData(0, 0, width, height);
+      const { data } = samples[k].shown;
       for (let i = 0; i < total.length; i++) total[i] += ((t === 1 ? -1 : 1) * (data[i] - 127.5)) / held.length;
     }));
     image.data.set(total.map((value, i) => (i % 4 === 3 ? 255 : value + 127.5)));
@@ -116,13 +116,13 @@ views.arithmetic = async (model, root) => {
   await drawPool();
   await show();
   root.append(
-    el("div", { className: "parts" },
+    el("div", { className: "parts sum" },
       part(el("div", { className: "wall" }, ...nine), words, ...(measured ? [verdict] : [])),
       part(...names.map((name, t) => row(tabs[t], trays[t])), row(inPixels, el("span", {}, "the same sum of pixels"),
           ...(measured ? [control, el("span", {}, "C and a random vector")] : [])),
-        row(length, empty, saver("sum", 3, nine)), ...sliders.map(({ element }) => row(element)))),
-    el("p", {}, "Samples: a click puts one into the tray that is being filled, or takes it out."),
-    el("div", { className: "wall stones" }, ...stones));
+        row(length, empty, saver("sum", 3, nine)), ...sliders.map(({ element }) => row(element))),
+      el("div", {}, el("p", {}, "Samples: a click puts one into the tray that is being filled, or takes it out."),
+        el("div", { className: "wall stones" }, ...stones))));
   return [
     () => ({ trays: model.get("trays").map((held) => held.join(".")).join(","), norm: model.get("norm"),
       move: model.get("amounts").join(",") }),

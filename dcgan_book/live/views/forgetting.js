@@ -2,7 +2,9 @@
 views.forgetting = async (model, root) => {
   const { prior, rankings, twin, insertion } = model.get("data"), rooms = model.get("z"), size = rooms[0].length;
   const SINGLES = 16, DOSES = 16; // of single units, and of points of a curve
-  const count = model.get("z").length, numbers = [...Array(count).keys()];
+  const few = (await painter(model)).slow || matchMedia("(max-width: 500px)").matches; // two large rooms instead
+  const count = few ? Math.min(2, rooms.length) : rooms.length, numbers = [...Array(count).keys()];
+  const inView = () => model.get("z").slice(0, count);
   const before = numbers.map((i) => picture(`room ${i + 1}, all units on`));
   const after = numbers.map((i) => picture(`room ${i + 1}, units off`));
   const room = picture("room 1, units off, with the windows painted on it");
@@ -61,7 +63,7 @@ views.forgetting = async (model, root) => {
 
   // Painting: with a pointer, or with arrow keys and the space bar.
   const cells = el("canvas", { width: insertion.side, height: insertion.side, role: "img", "aria-label": "painted cells" });
-  let at = 0, brush = null;
+  let at = 0, brush = null, undo = null;
   const paint = (cell, value) => {
     const now = region();
     if (now[cell] === value) return;
@@ -83,11 +85,15 @@ views.forgetting = async (model, root) => {
       board.setPointerCapture(event.pointerId);
       at = under(event);
       brush = 1 - region()[at];
+      undo = region();
       paint(at, brush);
     },
     onpointermove: (event) => brush !== null && paint((at = under(event)), brush),
     onpointerup: () => (brush = null),
-    onpointercancel: () => (brush = null),
+    onpointercancel: () => { // the finger scrolls the page
+      brush = null;
+      set(offs().stage || ranking().stage, offs().units, undo);
+    },
     onkeydown: (event) => {
       const step = keys[event.key], next = at + step;
       if (step === undefined && event.key !== " ") return;
@@ -115,22 +121,29 @@ views.forgetting = async (model, root) => {
     });
   };
   const putAll = (canvases, { images }) => images.forEach((image, i) => put(canvases[i], image));
+  const [drawBefore, drawAfter, drawRoom] = [before, after, [room]].map(keeping);
   const redraw = latest(async () => {
-    const draw = await painter(model), z = model.get("z"), edits = model.get("units");
-    putAll(before, await draw(z, []));
-    putAll(after, await draw(z, edits.filter((edit) => !edit.region)));
-    putAll([room], await draw(z.slice(0, 1), edits));
+    const draw = await painter(model), z = inView(), edits = model.get("units");
+    await drawBefore(draw, z, []);
+    await drawAfter(draw, z, edits.filter((edit) => !edit.region));
+    await drawRoom(draw, z.slice(0, 1), edits);
     root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
-  });
+  }, root);
 
   // The instrument reads the rooms that are shown: how many windows are left without these units, and without as many
   // random ones. A room counts if it has a window while all units are on.
   const measured = Boolean(model.get("instrument"));
   const without = (stage, units) => (units.length ? [{ stage, units, value: 0 }] : []);
   const windows = async (draw, z, edits) => (await draw(z, edits, true)).seen.map(({ window }) => window > 0.5);
+  let [readAt, had] = [];
+  const atFirst = async (draw) => { // with all units on
+    const z = model.get("z");
+    if (readAt !== z) [had, readAt] = [await windows(draw, inView(), []), z];
+    return had;
+  };
   const judge = latest(async () => {
-    const draw = await reader(model), z = model.get("z"), { stage, units } = offs();
-    const had = await windows(draw, z, []), kept = await windows(draw, z, without(stage, units));
+    const draw = await reader(model), z = inView(), { stage, units } = offs();
+    const had = await atFirst(draw), kept = await windows(draw, z, without(stage, units));
     const other = await draw(z, without(stage, (twin[stage] ?? []).slice(0, units.length)), true);
     putAll(random, other);
     const left = (has) => has.filter((yes, i) => yes && had[i]).length;
@@ -141,8 +154,8 @@ views.forgetting = async (model, root) => {
   const chart = curves("windows left in these rooms against units off, by this ranking and at random",
     ["windows left, units off by this ranking", "as many random units off"], "no unit off", "all off");
   const curve = latest(async () => {
-    const draw = await reader(model), z = model.get("z"), { stage, units } = ranking();
-    const had = await windows(draw, z, []), lines = [[], []], now = () => model.get("z") === z && ranking().units === units;
+    const draw = await reader(model), all = model.get("z"), z = inView(), { stage, units } = ranking();
+    const had = await atFirst(draw), lines = [[], []], now = () => model.get("z") === all && ranking().units === units;
     const total = had.filter(Boolean).length;
     for (let step = 0; total && step <= DOSES && now(); step++) { // in turns with what the reader moves
       for (const [i, order] of [units, twin[stage]].entries()) {
@@ -156,7 +169,7 @@ views.forgetting = async (model, root) => {
   let seed = 0;
   const enter = (number) => {
     seed = number;
-    change(model, { z: seed ? numbers.map((i) => latentOf(seed + 1000003 * i, size, prior)) : rooms });
+    change(model, { z: seed ? rooms.map((_, i) => latentOf(seed + 1000003 * i, size, prior)) : rooms });
   };
   const fresh = button("New rooms", () => enter(newSeed()));
   const whole = button("All units on", () => drop([]));
@@ -172,7 +185,7 @@ views.forgetting = async (model, root) => {
   await redraw();
   light();
   if (measured) judge(), curve();
-  const tiles = (canvases) => el("div", { className: "rooms" }, ...canvases);
+  const tiles = (canvases) => el("div", { className: few ? "rooms few" : "rooms" }, ...canvases);
   root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after),
     ...(measured ? ["as many random units off", tiles(random), judged, chart.element] : []),
     row(fresh, whole, saver("rooms", count, [...before, ...after, ...(measured ? random : [])])),

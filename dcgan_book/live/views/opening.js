@@ -66,7 +66,7 @@ views.opening = async (model, root, image) => {
     if (eyes) [shown, other].forEach((each, i) => each && gauges[i].show(each.seen[0].window));
     if (eyes) root.dataset.read = 1;
     root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
-  });
+  }, root);
   const controls = [walk.element.querySelector("input"), forgetting, fresh];
   const enable = (now) => controls.forEach((each) => (each.disabled = !now));
   const sentence = el("p", {}, "This room does not exist. A network drew it when the book was made. It is on its way to " +
