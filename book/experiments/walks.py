@@ -62,7 +62,7 @@ def by_neighbours(instrument, real):
     known, others = real.chunk(2)
     first, second = others.chunk(2)
     references = instrument.features(known)
-    pictures = {"drawn": others, "cross-fades": (first + second) / 2}
+    pictures = {"drawn rooms": others, "cross-fades of drawn rooms": (first + second) / 2}
     return {
         name: measure.bootstrap(measure.among(instrument.features(images), references).float())
         for name, images in pictures.items()

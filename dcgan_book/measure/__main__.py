@@ -16,7 +16,7 @@ def main(arguments=None):
     parser.add_argument("name", metavar="NAME", help="weights, or an exported folder")
     parser.add_argument("--samples", type=int, metavar="N", default=5000, help="default: 5000")
     parser.add_argument(
-        "--held-out", type=int, metavar="N", default=20_000, help="real images (default: 20000)"
+        "--held-out", type=int, metavar="N", default=60_000, help="real images (default: 60000)"
     )
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="default: 0")
     parser.add_argument("--device", default="cpu", help="default: cpu")

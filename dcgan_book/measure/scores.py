@@ -64,7 +64,7 @@ def scores(
     prior: str = "uniform",
     n: int = 5000,
     seed: int = 0,
-    held_out: int = 20_000,
+    held_out: int = 60_000,
     instrument: Instrument | None = None,
     device: str | torch.device = "cpu",
     progress: bool = True,
@@ -247,7 +247,7 @@ def score(
     name: str,
     n: int = 5000,
     seed: int = 0,
-    held_out: int = 20_000,
+    held_out: int = 60_000,
     device: str | torch.device = "cpu",
     progress: bool = True,
 ) -> dict:
