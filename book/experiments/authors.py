@@ -22,6 +22,10 @@ BY_EYE = {
     "DLLDDD?DLD?D???LL?L?L??DDDLLLDDL?DL?L???LDD?D?DD",
     1: "?D?DD?LDDD?DDLDLDL??DLDLLDDD?D??D??D?D???DD?DDDLD??D?D???LL?DDDD?LL???DD",
 }
+# the same of the forty images of `shuffled`, labelled without knowing which units were off
+ABLATED_BY_EYE = "LLL?L?LLL?LLLL??LLDLLLL?LLLLLLLLL?LL?LLL"
+# whether the images of `shuffled_sums` show one number that can be read, labelled without knowing which are which
+SUMS_BY_EYE = "YNYYYYYYNYNNYNNYNYYNYNNYNYNNNYNN"
 STAGES = {"8x8": 32, "16x16": 16}  # units removed at once: a quarter
 DRAWS = 40  # of random units
 SETS = 150  # of exemplars
@@ -153,17 +157,66 @@ def units(pair, stage, count, chosen_on, tested_on):
     return found
 
 
+def shuffled(pair, z, light):
+    """Twenty light digits without the light units, and without as many random ones, mixed, for an eye that must not know.
+
+    Returns the images and, for each, whether the light units are off.
+    """
+    before = generated(pair, z)
+    chosen = z[(polarity(before) == 1).nonzero()[:20, 0]]
+    random = torch.randperm(64, generator=stream(0, "random units for the eye"))[: len(light)]
+    images = []
+    for units in (light, random):
+        with ablate(pair.generator, "16x16", units):
+            images.append(generated(pair, chosen))
+    order = torch.randperm(40, generator=stream(0, "order for the eye"))
+    return torch.cat(images)[order], (torch.arange(40) < 20)[order]
+
+
+def kinds(images):
+    """Which samples are light on cold ground, dark on cold and dark on warm ground."""
+    signs, warm = polarity(images), warmth(images)
+    low, high = warm.quantile(torch.tensor([0.25, 0.75]))
+    return (signs == 1) & (warm < low), (signs == -1) & (warm < low), (signs == -1) & (warm > high)
+
+
+def shuffled_sums(pair, pool, images):
+    """Sixteen sums of latents and the same of pixels, mixed; and for each image whether it is of latents."""
+    random = stream(0, "exemplars for the eye")
+    chosen = [arithmetic.pick(group, 3, 16, random) for group in kinds(images)]
+    latents = generated(pair, arithmetic.combine(*(pool[some] for some in chosen)))
+    both = torch.cat([latents, arithmetic.pixels(*(images[some] for some in chosen))])
+    order = torch.randperm(32, generator=stream(0, "order of sums for the eye"))
+    return both[order], (torch.arange(32) < 16)[order]
+
+
+def sums_by_eye(of_latents):
+    """How many of the sums of `shuffled_sums` an eye could read, of latents and of pixels."""
+    legible = torch.tensor([letter == "Y" for letter in SUMS_BY_EYE])
+    return {"sum": share(legible[of_latents]), "pixels": share(legible[~of_latents])}
+
+
+def ablated_by_eye(images, without_light):
+    """What an eye says of the digits of `shuffled`, and what the reading does, counted for each choice of units."""
+    read = polarity(images)
+    found = {}
+    for name, on in (("light units", without_light), ("random units", ~without_light)):
+        eye = [letter for letter, here in zip(ABLATED_BY_EYE, on.tolist(), strict=True) if here]
+        found[name] = {
+            "images": len(eye),
+            "eye": {name: eye.count(letter) for name, letter in (("light", "L"), ("dark", "D"), ("unclear", "?"))},
+            "reading": {name: int((read[on] == sign).sum()) for name, sign in
+                        (("light", 1), ("dark", -1), ("unclear", 0))},
+        }  # fmt: skip
+    return found
+
+
 def sums(pair, pool, images):
     """Light cold - dark cold + dark warm: light, warm and still a digit? Beside every control."""
     signs, warm = polarity(images), warmth(images)
-    low, high = warm.quantile(torch.tensor([0.25, 0.75]))
+    groups = kinds(images)
     floor = contrast(images).median() / 2
     random = stream(0, "exemplars")
-    groups = [
-        (signs == 1) & (warm < low),
-        (signs == -1) & (warm < low),
-        (signs == -1) & (warm > high),
-    ]
 
     def wanted(shown):
         parts = {
@@ -262,6 +315,10 @@ def main():
             for stage, count in STAGES.items()
         },
     }
+    experiments["sums by eye"] = lambda: sums_by_eye(shuffled_sums(pair, z["pool"], images)[1])
+    experiments["ablated by eye"] = lambda: ablated_by_eye(
+        *shuffled(pair, z["tested"], found["units"]["16x16"]["units"]["light"])
+    )
     for name, experiment in experiments.items():
         found[name] = experiment()
         print(name, found[name], flush=True)
