@@ -45,6 +45,7 @@ CARD: dict[str, Any] = {
     "author": "Alec Radford, 2015",
     "licence": "MIT",
     "source": f"{REPOSITORY}, {FOLDER}",
+    "sha256": {FOLDER: SHA256},
 }
 
 

@@ -15,7 +15,7 @@ from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.latents import stream
 
 HERE = Path(__file__).parent
-# light digit (L), dark digit (D) or unclear (?), by one person's eye, before anything was read: the first images of two
+# light digit (L), dark digit (D) or unclear (?), by eye, before anything was read: the first images of two
 # seeds. The reading was chosen among some sixty on those of seed 0, and then tried on those of seed 1.
 BY_EYE = {
     0: "?LDLLLD???LDDD?LL?LLD?L??LD?D???DDL?DDDDDDD?D?D?"
