@@ -10,7 +10,7 @@ from playwright.sync_api import Error, sync_playwright
 FIRST = (
     "test_book.py", "test_notebooks_in_jupyter.py", "test_own_weights.py", "test_classkit.py", "05-arithmetic.ipynb", "04-forgetting.ipynb",
     "03-features.ipynb", "02-walking.ipynb", "01-training.ipynb", "test_measure.py", "test_panels.py",
-    "test_panels_in_jupyter.py", "test_command.py", "test_processes.py", "test_annotate.py",
+    "test_engines.py", "test_panels_in_jupyter.py", "test_command.py", "test_processes.py", "test_annotate.py",
 )  # fmt: skip
 # What a quick look leaves out: notebooks, these files, tests with one of these fixtures, and those of over a second.
 SLOW_FILES = {

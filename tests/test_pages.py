@@ -10,6 +10,9 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "book" / "extensions"))
+import pages  # noqa: E402
+
 EXERCISE = """> **Exercise: count by hand.** *10 minutes, easy, coding.* How many?
 >
 > More of it.
@@ -90,3 +93,37 @@ def test_cells_of_one_sentence_or_card_lose_their_code_and_that_for_colab_goes(d
 
 def test_the_first_use_of_a_term_leads_to_the_glossary(dressed):
     assert [link.text for link in dressed.select("p a[href^=glossary]")] == ["Latent"]
+
+
+def test_without_a_script_a_page_says_what_is_missing_and_shows_the_answers():
+    body = '<figure class="dcgan-live" data-figure="{}"><img src="x" alt="y"></figure>'
+    body += '<div id="Ab1" data-shufflequestions="False"></div>'
+    right = {"answer": "Six & more.", "feedback": "Count them.", "correct": True}
+    page = BeautifulSoup(
+        pages.without_script(body, [{"question": "How many?", "answers": [right]}]), "html.parser"
+    )
+    figure, test = page.find_all("noscript")
+    assert figure.parent.name == "figure" and "needs JavaScript" in figure.get_text()
+    assert test.find_next_sibling("div")["id"] == "Ab1"
+    assert test.get_text() == "How many?Six & more. Count them."
+
+
+def test_a_page_has_no_empty_header_and_says_what_is_korean():
+    made = pages.accessible(
+        '<table><tr><th class="head"><p></p></th><th></th><th>a</th></tr></table>'
+        '<dl><dt id="a">활성값</dt><dt id="b">unit</dt></dl><div class="bd-sidebar-primary bd-sidebar"></div>'
+    )
+    page = BeautifulSoup(made, "html.parser")
+    assert [tag.get_text() for tag in page.find_all("th")] == ["a"] and len(
+        page.find_all("td")
+    ) == 2
+    assert [tag.get("lang") for tag in page.find_all("dt")] == ["ko", None]
+    assert page.select_one(".bd-sidebar-primary")["role"] == "navigation"
+
+
+def test_pictures_lead_to_themselves_unless_they_lead_elsewhere():
+    made = pages.enlargeable(
+        '<img alt="a" src="../_images/a.webp"><a href="b"><img alt="b" src="../_images/b.webp"></a><img src="data:,">'
+    )
+    links = BeautifulSoup(made, "html.parser").find_all("a")
+    assert [link["href"] for link in links] == ["../_images/a.webp", "b"]

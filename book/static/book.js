@@ -18,6 +18,19 @@ document.addEventListener("DOMContentLoaded", () => {
   place.prepend(button);
 });
 
+// A hit of the search opens the page where the first of the words stands.
+addEventListener("load", () => !location.hash && document.querySelector("article .highlighted")?.scrollIntoView({ block: "center" }));
+
+// Paper cannot be clicked: what is folded is opened for it, and folded again.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const each of folded) each.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const each of folded) each.open = false;
+});
+
 // A table that is too wide for the screen scrolls by the keyboard too.
 const reach = () => {
   for (const table of document.querySelectorAll(".pst-scrollable-table-container")) {

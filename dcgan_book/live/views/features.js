@@ -7,17 +7,15 @@ views.units = async (model, root) => {
     await sheet.decode();
     return sheet;
   };
-  const [sheet, truth] = await Promise.all(["sheet", "labels"].map((name) => load(model.get("data")[name])));
+  const [sheet, shades] = await Promise.all(["sheet", "masks"].map((name) => load(model.get("data")[name])));
   const count = sheet.naturalWidth / side;
   const words = readOut(), names = ["room", "mask", "guided", "Grad-CAM", "guided, random weights"];
   const canvases = names.map(picture);
   const tile = (canvas, column, line, from = sheet) => {
-    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const context = canvas.getContext("2d");
     context.drawImage(from, column * side, line * side, side, side, 0, 0, side, side);
     return context;
   };
-  const pixelsOf = (column, line, from) => tile(picture(""), column, line, from).getImageData(0, 0, side, side);
-  const labels = [...Array(count).keys()].map((i) => pixelsOf(i, 0, truth).data);
 
   const option = (text, value) => el("option", { value }, text);
   const group = (label) => el("optgroup", { label }, ...units.flatMap((unit, i) =>
@@ -30,7 +28,7 @@ views.units = async (model, root) => {
   const next = button("Next unit", () => choose((model.get("unit") + 1) % units.length));
   const random = button("Random", () => change(model, {
     unit: Math.floor(Math.random() * units.length), at: Math.floor(Math.random() * count) }));
-  const stones = labels.map((_, at) => {
+  const stones = [...Array(count).keys()].map((at) => {
     const stone = button("", () => change(model, { at })), small = picture(`room ${at + 1}`);
     tile(small, at, 0);
     stone.append(small);
@@ -43,11 +41,8 @@ views.units = async (model, root) => {
     const [room, mask, ...answers] = canvases;
     const [top, left, size] = fields[at][now], context = tile(room, at, 0);
     context.strokeRect(left + 0.5, top + 0.5, size - 1, size - 1);
-    const dimmed = pixelsOf(at, 0), index = model.get("data").index[name];
-    for (let i = 0; i < side * side; i++) {
-      if (labels[at][4 * i] !== index) for (let c = 0; c < 3; c++) dimmed.data[4 * i + c] *= 0.25;
-    }
-    mask.getContext("2d").putImageData(dimmed, 0, 0);
+    tile(mask, at, 0);
+    tile(mask, at, objects.indexOf(name), shades);
     answers.forEach((canvas, i) => tile(canvas, at, 1 + 3 * now + i));
     const [trained, untrained, edges] = lifts.map((kind) => kind[at][now][objects.indexOf(name)]);
     const say = (lift) => lift ?? "none (it sees no such thing)";
@@ -67,5 +62,8 @@ views.units = async (model, root) => {
   follow();
   root.append(
     el("div", { className: "wall stones" }, ...stones), row(which, next, random, el("label", {}, el("span", {}, "mask of"), object)),
-    el("div", { className: "tiles sights" }, ...canvases.map((canvas, i) => el("div", {}, canvas, names[i]))), words);
+    el("div", { className: "tiles sights" }, ...canvases.map((canvas, i) => el("div", {}, canvas, names[i]))), words,
+    row(saver("unit", canvases.length, canvases)));
+  return [() => ({ room: model.get("at"), unit: model.get("unit") }),
+    ({ room = model.get("at"), unit = model.get("unit") }) => change(model, { at: Number(room), unit: Number(unit) })];
 };
