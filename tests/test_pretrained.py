@@ -470,10 +470,12 @@ def test_an_unknown_name_lists_what_is_there(exports, tmp_path, monkeypatch):
         with pytest.raises(PretrainedError) as error:
             load(given)
         assert one_line(error) == (
-            f"there are no weights called {str(given)!r}: give one of other, paper, digiface, the folder of a run, or a file of weights"
+            f"there are no weights called {str(given)!r}: give one of other, paper, digiface, authors-svhn, the folder of a run, or a file of weights"
         )
     monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
-    with pytest.raises(PretrainedError, match="give one of digiface, the folder of a run"):
+    with pytest.raises(
+        PretrainedError, match="give one of digiface, authors-svhn, the folder of a run"
+    ):
         load("paper")
 
 

@@ -1248,12 +1248,16 @@ def test_the_build_writes_what_the_pages_ask_for(tmp_path, trained):
     assert stale.returncode != 0 and "other weights than today's 'tiny'" in stale.stderr
 
 
-def test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book(tmp_path, trained):
-    """A page that was executed when digiface was cached, built where it is not: a picture, no fault, no network."""
-    made = few(pretrained.Pretrained(trained.generator, None, {"name": "digiface"}, []))
+@pytest.mark.parametrize("name", ["digiface", "authors-svhn"])
+def test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book(
+    tmp_path, trained, name
+):
+    """A page that was executed when they were cached, built where they are not: a picture, no fault, no network."""
+    made = few(pretrained.Pretrained(trained.generator, None, {"name": name}, []))
     (tmp_path / "conf.py").write_text(
         f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'extensions')!r})\nextensions = ['live']\n"
-        "from dcgan_book import pretrained\npretrained._fetch_digiface = lambda: 1 / 0\n",
+        "from dcgan_book import authors, pretrained\n"
+        "pretrained._fetch_digiface = authors._fetched = lambda *_: 1 / 0\n",
         encoding="utf-8",
     )
     raw = "\n".join("   " + line for line in made.html().splitlines())
@@ -1264,5 +1268,5 @@ def test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book(tmp_
     done = subprocess.run(
         build, check=True, timeout=120, env=environment, capture_output=True, text=True
     )
-    assert "a live figure stays still: the weights digiface are not in" in done.stdout
-    assert not list((tmp_path / "out" / "_static").glob("live-digiface*"))
+    assert f"a live figure stays still: the weights {name} are not in" in done.stdout
+    assert not list((tmp_path / "out" / "_static").glob(f"live-{name}*"))
