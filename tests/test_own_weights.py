@@ -27,12 +27,7 @@ SCRIPTS = [
 
 
 SHORTER = {  # fewer latents and rooms than the chapter's: here no number matters, only that it runs
-    "02-walking": {
-        "latents(800, seed=62)": "latents(160, seed=62)",
-        "rooms.dataset(4250,": "rooms.dataset(1250,",
-        ".split([4000, 250])": ".split([1000, 250])",
-    },
-    "04-forgetting": {"draw_z(2000, generator=stream(": "draw_z(400, generator=stream("},
+    "04-forgetting": {"draw_z(2000, generator=stream(": "draw_z(400, generator=stream("}
 }
 
 

@@ -5,6 +5,7 @@ from dcgan_book.measure.distances import (
     Diversity,
     Memorisation,
     Neighbours,
+    among,
     chessboard,
     diversity,
     frechet,
@@ -16,6 +17,7 @@ from dcgan_book.measure.intervals import (
     Estimate,
     bootstrap,
     correlation,
+    over_trainings,
     paired,
     rates,
     wilson,
@@ -47,7 +49,9 @@ from dcgan_book.measure.scores import (
 )
 
 __all__ = [
+    "among",
     "chessboard",
+    "over_trainings",
     "BATCH",
     "COPIES",
     "DARK",

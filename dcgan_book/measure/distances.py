@@ -135,6 +135,23 @@ def _distances(first, second):
     return torch.cdist(first, second) / math.sqrt(first.shape[1])
 
 
+def among(features: torch.Tensor, real: torch.Tensor, k: int = 3) -> torch.Tensor:
+    """Which images lie among real ones: nearer to one of them than its own k-th neighbour is; bool (n,).
+
+    features, real: (n, d) and (m, d), from `Instrument.features`. The share of generated images that do is the precision of
+    Kynkaanniemi 2019 (arXiv 1904.06991); compare it with the same share of further real images, which is not 1.
+    Raises MeasureError for fewer than k + 1 real images.
+    """
+    if len(real) <= k:
+        raise MeasureError(f"{len(real)} real images have no neighbour number {k}")
+    reach = torch.cat(
+        [
+            _distances(part, real).kthvalue(k + 1).values for part in real.split(1000)
+        ]  # the first is itself
+    )
+    return torch.cat([(_distances(part, real) <= reach).any(1) for part in features.split(1000)])
+
+
 class Neighbours(NamedTuple):
     """The nearest reference of each query: distance (n,), a root mean square, and index (n,)."""
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from measure_helpers import blurred, noisy, normal, random
 from scipy import linalg
+from sklearn.neighbors import NearestNeighbors
 
 from dcgan_book import measure
 from dcgan_book.latents import to_batch
@@ -149,6 +150,20 @@ def test_blocks_do_not_change_the_nearest():
     )
     assert torch.equal(whole.index, parts.index)
     torch.testing.assert_close(whole.distance, parts.distance)
+
+
+def test_images_among_others_are_what_scikit_learn_finds():
+    real, queries = normal(400, 5), 1.2 * normal(300, 5, seed=1)
+    reach = (
+        NearestNeighbors(n_neighbors=4).fit(real).kneighbors(real)[0][:, 3]
+    )  # the first is itself
+    apart = np.linalg.norm(queries[:, None] - real[None], axis=2)
+    expected = (apart <= reach).any(1)
+    assert 0.1 < expected.mean() < 0.95
+    assert (measure.among(queries, real).numpy() == expected).all()
+    assert measure.among(real, real).all() and not measure.among(real + 50, real).any()
+    with pytest.raises(MeasureError, match="no neighbour number 3"):
+        measure.among(queries, real[:3])
 
 
 def test_nearest_goes_by_features_or_pixels_only(held_out):
