@@ -26,8 +26,8 @@ HALF = {
                 "    return z, generator(z)"),
     "share": (3, "    there = instrument.presence(images)[name].float().mean().item()\n"
                  "    return there, there, there"),
-    "half_way": (5, "    inside = among(generator((starts + ends) / 2))\n"
-                    "    return [measure.wilson(int(inside.sum()), len(inside))] * 2"),
+    "half_way": (5, "    good = plausible(generator((starts + ends) / 2))\n"
+                    "    return [measure.wilson(int(good.sum()), len(good))] * 2"),
     "taken": (7, lambda right: right.replace("before - pixels()", "pixels() - before")),
     "experiment": (0, "    return {'units': missing}"),
     "verdict": (0, None),  # an empty cell, so that there is no such name
