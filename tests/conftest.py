@@ -21,7 +21,7 @@ SLOW_FILES = {
     "test_notebooks_in_jupyter.py",
     "test_memory.py",
 }
-SLOW_FIXTURES = {"browser", "dressed", "held_out", "portraits", "two"}
+SLOW_FIXTURES = {"browser", "dressed", "graded_course", "held_out", "portraits", "two"}
 SLOW = {
     "test_a_build_asks_nobody_for_the_weights_that_do_not_come_with_the_book",
     "test_a_collapse_names_the_step_the_last_good_sheet_and_the_best",

@@ -1,4 +1,4 @@
-"""Writes student copies, solutions or slides, or accepts a chapter's numbers.
+"""Writes student copies, solutions, slides or the graded lab, or accepts a chapter's numbers.
 
 `python -m dcgan_book.teaching accept 02-walking` runs a chapter and writes the rows of claims that
 it finds to `book/results`, over those that are there; every other run is compared with them.
@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+from dcgan_book.teaching import lab
 from dcgan_book.teaching.classkit import ClasskitError, chapters, write
 
 HELP = {
     "students": "the chapters with empty answers",
     "solutions": "the chapters with all answers open",
     "slides": "an offline HTML file of slides for each chapter, after a build",
+    "lab": "the graded lab as a course of nbgrader",
 }
 
 
@@ -63,12 +65,15 @@ def accept(book, chapter):
 
 
 def main(arguments=None):
-    """`students DIR`, `solutions DIR`, `slides DIR` or `accept CHAPTER ...`; see the module's docstring."""
+    """`students DIR`, `solutions DIR`, `slides DIR`, `lab DIR` or `accept CHAPTER ...`; see the module's docstring."""
     chosen = parser().parse_args(arguments)
     try:
         if chosen.what == "accept":
             for chapter in chosen.chapters:
                 print(accept(chosen.book, chapter))
+        elif chosen.what == "lab":
+            for path in lab.course(chosen.book, chosen.to):
+                print(path)
         else:
             for path in chapters(chosen.book):
                 print(write(chosen.what, path, chosen.to))
