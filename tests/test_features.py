@@ -15,7 +15,6 @@ from torch import nn
 
 from dcgan_book import features
 from dcgan_book.features import (
-    cascade,
     compact,
     contributions,
     covered,
@@ -217,7 +216,7 @@ def test_the_model_is_left_as_it_was_found_also_by_a_fault(discriminator, images
     for rule in features.RULES:
         saliency(discriminator, images, "4x4", 0, rule)
     grad_cam(discriminator, images)
-    randomised(discriminator, images=images), list(cascade(discriminator))
+    randomised(discriminator, images=images)
     top_patches(discriminator, images, "4x4", k=2, progress=False)
     pooled_features(discriminator, images)
     after, *rest_after = state_of(discriminator)
@@ -474,20 +473,14 @@ def test_statistics_of_new_stages_are_of_the_images_given(discriminator, images)
             assert torch.equal(value, discriminator.state_dict()[name]), name
 
 
-def test_the_cascade_goes_from_the_top_down(discriminator):
-    steps = dict(cascade(discriminator))
+@pytest.mark.parametrize("first", range(5))
+def test_a_stage_gets_the_same_random_weights_alone_or_with_others(discriminator, first):
     names = list(discriminator.stages)
-    assert list(steps) == names[::-1]
-    for i, (_, copied) in enumerate(steps.items()):
-        kept = [
-            torch.equal(copied.stages[n][0].weight, discriminator.stages[n][0].weight)
-            for n in names
-        ]
-        assert kept == [True] * (4 - i) + [False] * (i + 1)
-    everywhere = randomised(discriminator).state_dict()
-    assert all(
-        torch.equal(value, everywhere[name]) for name, value in steps["32x32"].state_dict().items()
-    )
+    some, everywhere = randomised(discriminator, names[first:]), randomised(discriminator)
+    for i, name in enumerate(names):
+        weight, new = (each.stages[name][0].weight for each in (discriminator, everywhere))
+        assert not torch.equal(weight, new)
+        assert torch.equal(some.stages[name][0].weight, weight if i < first else new)
 
 
 def test_edges_are_scipys_sobel(images):
@@ -692,11 +685,9 @@ def test_a_wrapped_discriminator_says_what_it_says_bare(wrapped):
         [
             *(saliency(model, images, "4x4", 1, rule) for rule in features.RULES),
             grad_cam(model, images),
-            features.contributions(model, images),
             features.pooled_features(model, images),
             features.top_patches(model, images, "8x8", 2, progress=False).responses,
             features.randomised(model, seed=1)(images),
-            *(network(images) for _, network in features.cascade(model)),
             torch.tensor(receptive_field(model, "8x8").size),
         ]
         for model in wrapped
@@ -743,7 +734,6 @@ def test_images_made_under_inference_mode_will_do(inside):
         lambda given: saliency(model, given, "4x4", 1),
         lambda given: saliency(model, given, "8x8", 0, "leaky", at="map"),
         lambda given: grad_cam(model, given),
-        lambda given: features.contributions(model, given),
     )
     for ask in asked:
         with torch.inference_mode(inside):
@@ -762,11 +752,3 @@ def test_fields_and_maps_are_as_large_as_the_networks_images(kernel_size, size):
     assert (field.masks(places) | ~seen).all(), "a unit sees what lies outside its field"
     assert enlarge(grad_cam(model, images), field).shape == (2, size, size)
     assert field.crop(images, places).shape == (2, 3, field.size, field.size)
-
-
-def test_a_bias_of_the_last_convolution_is_a_part_of_the_logit():
-    state = Discriminator(width=2).state_dict() | {"stages.1x1.0.bias": torch.tensor([3.0])}
-    model, images = Discriminator.from_state_dict(state), torch.rand(2, 3, 64, 64)
-    torch.testing.assert_close(
-        features.contributions(model, images).sum((1, 2)), model(images).detach()
-    )
