@@ -597,7 +597,7 @@ def test_an_interval_over_networks_covers_their_spread_and_that_of_the_rooms():
     same = features.over_networks([0.5] * 3, rooms_alone + 7)
     assert same.value == 0.5 and abs(same.high - same.low - 4 * 0.1) < 0.1
     apart = features.over_networks([0.2, 0.5, 0.8], torch.zeros(3, 40))
-    assert abs(apart.value - 0.5) < 1e-9 and apart.high - apart.low > 0.4
+    assert abs(apart.value - 0.5) < 1e-6 and apart.high - apart.low > 0.4
     alone = features.over_networks([0.3], torch.zeros(1, 40))
     assert np.allclose(alone, 0.3)
 
