@@ -93,9 +93,7 @@ def main():
     trials = parser.parse_args().trials
     refuse_own_weights()
     path = FOLDER / "supervised.json"
-    earlier = experiments.load(path)["fits"] if path.exists() else []
-    # the first fit of all, of a script before this one, kept no answers of single rooms
-    fits = [each for each in earlier if "right" in each]
+    fits = experiments.load(path)["fits"] if path.exists() else []
 
     def fit(draw, trial):
         if not any((each["draw"], each["trial"]) == (draw, trial) for each in fits):
