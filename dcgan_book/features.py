@@ -3,7 +3,7 @@
 A unit is one feature map of a stage. `top_patches` finds where a pool of images drives it most, `saliency` which
 pixels did it: the plain gradient, or guided backpropagation (Springenberg and others 2014); `grad_cam` (Selvaraju
 and others 2017) answers at a stage's resolution. Guided images look sharp whatever the weights are (Adebayo and
-others 2018), so the controls stand here too: `randomised`, `cascade`, `edges`, and a number, `lift`. Networks are
+others 2018), so the controls stand here too: `randomised`, `edges`, and a number, `lift`. Networks are
 in eval mode. Images go in as float (n, 3, h, w) in [-1, 1] or uint8 (n, h, w, 3), of the network's size; what comes out
 is on the CPU.
 """
@@ -21,13 +21,25 @@ from sklearn.svm import LinearSVC
 from torch import nn
 from tqdm.auto import tqdm
 
-from dcgan_book.hooks import activations_of, hooked, retain, unwrapped
+from dcgan_book.hooks import hooked, retain, unwrapped
 from dcgan_book.latents import stream, to_batch
+from dcgan_book.measure.intervals import Estimate
 from dcgan_book.models import initialise, side_of
+from dcgan_book.worlds.rooms import OBJECTS
 
 RULES = ("plain", "strict", "leaky")
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a grey (ITU-R BT.601)
 GRID = 4  # cells across to which the paper pools every layer (section 5)
+LEAST = 0.1  # share of a location's square from which on an object is there
+SELECTIVE = 2 / 3  # share of comparisons that a unit which selects an object gets right
+
+
+def dissected(found):
+    """The discriminator of a `Pretrained` in the mode and with the statistics in which its units are asked.
+
+    That is eval mode, with the running BatchNorm statistics that the training left, of real and generated batches.
+    """
+    return found.discriminator.eval()
 
 
 @contextmanager
@@ -281,17 +293,6 @@ def randomised(model, stages=None, seed=0, images=None, batch=128):
     return network
 
 
-def cascade(model, seed=0, images=None):
-    """Copies with random weights from the top down to each stage, as pairs (stage, copy), the top one first.
-
-    The last one is random throughout (Adebayo and others 2018: cascading randomisation). `seed` and `images` are those
-    of `randomised`.
-    """
-    names = list(unwrapped(model).stages)
-    for i in reversed(range(len(names))):
-        yield names[i], randomised(model, names[i:], seed, images)
-
-
 def edges(images):
     """An edge detector, which knows nothing of objects: the Sobel magnitude of the grey images, (n, h, w).
 
@@ -332,7 +333,17 @@ def covered(masks, stage="4x4"):
     return F.avg_pool2d(masks[:, None].float(), side // side_of(stage, side))[:, 0]
 
 
-def selectivity(maps, shares, against=None, least=0.1):
+def shown(data, name):
+    """Where rooms show an object: its share of each place, (n, 4, 4), and the places that show another, bool (n, 4, 4).
+
+    Arguments: `data`, a `rooms.Rooms`; `name`, one of `rooms.OBJECTS`.
+    """
+    shares = {each: covered(data.mask(each)) for each in OBJECTS}
+    mine = shares.pop(name)
+    return mine, torch.stack(list(shares.values())).amax(0) >= LEAST
+
+
+def selectivity(maps, shares, against=None, least=LEAST):
     """How surely each unit's response tells where an object is: (units,), from 0 to 1, 0.5 for none of it.
 
     The share of pairs of images in which the one with the object at a place has the larger response there (the area
@@ -366,20 +377,20 @@ def selectivity(maps, shares, against=None, least=0.1):
     return found[0] if shares.ndim == 3 else found
 
 
-@torch.no_grad()
-def contributions(model, images, batch=128):
-    """What each place of the last maps adds to D's logit: (n, h, w), whose sum is the logit.
+def over_networks(values, draws, resamples=2000):
+    """The mean over networks, with the 95 % interval of what chance decides: which networks, and which rooms.
 
-    The last stage is one convolution without padding that sees all places, so the logit is a sum over them, and
-    needs no approximation; a bias, which only others' networks have, is shared out evenly. Grad-CAM has the same maps
-    but one weight for all places of each.
+    Arguments: `values`, (networks,), on all rooms; `draws`, (networks, d), on resampled rooms, the same for all
+    networks. Resampled rooms shift a share above a threshold, so each network's draws are centred on its value.
+    Returns an Estimate.
     """
-    (last,) = unwrapped(model).stages["1x1"]
-    maps = activations_of(
-        model, "4x4", images if isinstance(images, torch.Tensor) else to_batch(images), batch=batch
-    )
-    found = torch.einsum("khw,nkhw->nhw", last.weight[0].cpu(), maps)
-    return found if last.bias is None else found + last.bias.cpu() / maps[0, 0].numel()
+    values, draws = (torch.as_tensor(each).double() for each in (values, draws))
+    draws, random = draws - draws.mean(1, keepdim=True) + values[:, None], stream(0, "networks")
+    networks = torch.randint(len(values), (resamples, len(values)), generator=random)
+    means = draws[networks, torch.randint(draws.shape[1], (resamples, 1), generator=random)].mean(1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    value = values.mean().item()
+    return Estimate(value, min(low, value), max(high, value))
 
 
 # ------------------------------------------------------------------------------------- a classifier's input

@@ -200,6 +200,19 @@ def runs(runs):
     return fig
 
 
+def blocks(tiles, titles, columns):
+    """Squares of tiles, each under its title: tiles (blocks, k * k, 3, h, w) in [-1, 1], a text for each block.
+
+    Raises ValueError for other than one title a block.
+    """
+    side = round(tiles.shape[1] ** 0.5)
+    whole = [torch.from_numpy(sheet(each, side)).permute(2, 0, 1) / 127.5 - 1 for each in tiles]
+    fig = grid(torch.stack(whole), columns, titles)
+    rows = -(-len(tiles) // columns)
+    fig.set_size_inches(2.5 * columns, 2.75 * rows)
+    return fig
+
+
 def table(*rows):
     """Rows of cells as the text of a Markdown table; the first is its head.
 
@@ -212,8 +225,11 @@ def table(*rows):
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
-def dots(ax, table):
-    """A row for each name and in it a mark for each kind: table is kind to name to (value, low, high, ...) or None."""
+def dots(ax, table, colours=None):
+    """A row for each name and in it a mark for each kind: table is kind to name to (value, low, high, ...) or None.
+
+    colours: kind to colour, for those that are to have the same in every figure.
+    """
     names = list(next(iter(table.values())))
     for k, (kind, row) in enumerate(table.items()):
         values = np.array([(row[name] or [np.nan] * 3)[:3] for name in names])
@@ -227,6 +243,7 @@ def dots(ax, table):
             markersize=4.5,
             linewidth=1,
             label=kind,
+            color=(colours or {}).get(kind),
         )
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)  # the first on top

@@ -15,9 +15,7 @@ from torch import nn
 
 from dcgan_book import features
 from dcgan_book.features import (
-    cascade,
     compact,
-    contributions,
     covered,
     edges,
     enlarge,
@@ -36,6 +34,9 @@ from dcgan_book.features import (
 from dcgan_book.hooks import activations_of
 from dcgan_book.latents import stream, to_batch
 from dcgan_book.models import Discriminator, initialise
+from dcgan_book.worlds import rooms
+
+BOOK = Path(__file__).parent.parent / "book"
 
 
 class Staged(nn.Module):
@@ -217,7 +218,7 @@ def test_the_model_is_left_as_it_was_found_also_by_a_fault(discriminator, images
     for rule in features.RULES:
         saliency(discriminator, images, "4x4", 0, rule)
     grad_cam(discriminator, images)
-    randomised(discriminator, images=images), list(cascade(discriminator))
+    randomised(discriminator, images=images)
     top_patches(discriminator, images, "4x4", k=2, progress=False)
     pooled_features(discriminator, images)
     after, *rest_after = state_of(discriminator)
@@ -474,20 +475,14 @@ def test_statistics_of_new_stages_are_of_the_images_given(discriminator, images)
             assert torch.equal(value, discriminator.state_dict()[name]), name
 
 
-def test_the_cascade_goes_from_the_top_down(discriminator):
-    steps = dict(cascade(discriminator))
+@pytest.mark.parametrize("first", range(5))
+def test_a_stage_gets_the_same_random_weights_alone_or_with_others(discriminator, first):
     names = list(discriminator.stages)
-    assert list(steps) == names[::-1]
-    for i, (_, copied) in enumerate(steps.items()):
-        kept = [
-            torch.equal(copied.stages[n][0].weight, discriminator.stages[n][0].weight)
-            for n in names
-        ]
-        assert kept == [True] * (4 - i) + [False] * (i + 1)
-    everywhere = randomised(discriminator).state_dict()
-    assert all(
-        torch.equal(value, everywhere[name]) for name, value in steps["32x32"].state_dict().items()
-    )
+    some, everywhere = randomised(discriminator, names[first:]), randomised(discriminator)
+    for i, name in enumerate(names):
+        weight, new = (each.stages[name][0].weight for each in (discriminator, everywhere))
+        assert not torch.equal(weight, new)
+        assert torch.equal(some.stages[name][0].weight, weight if i < first else new)
 
 
 def test_edges_are_scipys_sobel(images):
@@ -586,27 +581,46 @@ def test_selectivity_at_one_place_is_the_area_under_the_curve_and_gains_nothing_
     assert abs(selectivity(knows_places, there).item() - 0.5) < 0.08
 
 
-def test_what_places_contribute_is_the_logit(discriminator, images):
-    parts = contributions(discriminator, images, batch=4)
-    assert parts.shape == (6, 4, 4)
-    assert torch.allclose(parts.sum((1, 2)), discriminator(images).detach(), atol=1e-5)
-    maps = activations_of(discriminator, "4x4", images)
-    maps[:, :, 1, 2] = 0  # what is left without a place is the logit less its part
-    (last,) = discriminator.stages["1x1"]
-    assert torch.allclose(
-        parts[:, 1, 2], discriminator(images).detach() - last(maps).flatten().detach(), atol=1e-5
-    )
-    pixels = (images.permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).astype(np.uint8)
-    assert torch.equal(
-        contributions(discriminator, pixels), contributions(discriminator, to_batch(pixels))
-    )
+def test_where_rooms_show_an_object_and_where_others():
+    data = rooms.dataset(12, seed=4, progress=False)
+    share, others = features.shown(data, "window")
+    assert torch.equal(share, covered(data.mask("window"))) and share.amax() >= features.LEAST
+    for i, row, column in np.ndindex(12, 4, 4):
+        square = data.labels[i, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+        counts = [(square == rooms.LABELS.index(o)).mean() for o in rooms.OBJECTS if o != "window"]
+        assert others[i, row, column] == (max(counts) >= features.LEAST)
+
+
+def test_an_interval_over_networks_covers_their_spread_and_that_of_the_rooms():
+    random = torch.Generator().manual_seed(5)
+    rooms_alone = torch.randn(40, generator=random).expand(3, 40) * 0.1
+    same = features.over_networks([0.5] * 3, rooms_alone + 7)
+    assert same.value == 0.5 and abs(same.high - same.low - 4 * 0.1) < 0.1
+    apart = features.over_networks([0.2, 0.5, 0.8], torch.zeros(3, 40))
+    assert abs(apart.value - 0.5) < 1e-6 and apart.high - apart.low > 0.4
+    alone = features.over_networks([0.3], torch.zeros(1, 40))
+    assert np.allclose(alone, 0.3)
+
+
+def test_units_are_judged_as_by_selectivity_and_a_room_may_count_twice(monkeypatch):
+    monkeypatch.syspath_prepend(BOOK / "experiments")
+    from units import judged
+
+    random = torch.Generator().manual_seed(6)
+    maps = torch.randn(40, 3, 4, 4, generator=random)
+    shares, against = (torch.rand(3, 40, 4, 4, generator=random) for _ in range(2))
+    shares, against = shares * (shares > 0.6), against > 0.3
+    rows = torch.randint(40, (40,), generator=random)
+    counts = torch.stack([torch.ones(40), rows.bincount(minlength=40).float()])
+    found = judged(maps, shares >= features.LEAST, (shares == 0) & against, counts)
+    for which, values in zip((torch.arange(40), rows), found, strict=True):
+        expected = [selectivity(maps[which], shares[i][which], against[i][which])[i] for i in range(3)]  # fmt: skip
+        assert np.allclose(values, expected, atol=1e-6)
 
 
 def test_the_chapters_net_of_three_numbers_is_the_packages():
     names = {"torch": torch}
-    notebook = json.loads(
-        (Path(__file__).parent.parent / "book" / "03-features.ipynb").read_text(encoding="utf-8")
-    )
+    notebook = json.loads((BOOK / "03-features.ipynb").read_text(encoding="utf-8"))
     derived = [cell for cell in notebook["cells"] if "derived" in cell["metadata"].get("tags", [])]
     for cell in derived:
         exec("".join(cell["source"]), names)  # our own notebook
@@ -692,11 +706,9 @@ def test_a_wrapped_discriminator_says_what_it_says_bare(wrapped):
         [
             *(saliency(model, images, "4x4", 1, rule) for rule in features.RULES),
             grad_cam(model, images),
-            features.contributions(model, images),
             features.pooled_features(model, images),
             features.top_patches(model, images, "8x8", 2, progress=False).responses,
             features.randomised(model, seed=1)(images),
-            *(network(images) for _, network in features.cascade(model)),
             torch.tensor(receptive_field(model, "8x8").size),
         ]
         for model in wrapped
@@ -743,7 +755,6 @@ def test_images_made_under_inference_mode_will_do(inside):
         lambda given: saliency(model, given, "4x4", 1),
         lambda given: saliency(model, given, "8x8", 0, "leaky", at="map"),
         lambda given: grad_cam(model, given),
-        lambda given: features.contributions(model, given),
     )
     for ask in asked:
         with torch.inference_mode(inside):
@@ -762,11 +773,3 @@ def test_fields_and_maps_are_as_large_as_the_networks_images(kernel_size, size):
     assert (field.masks(places) | ~seen).all(), "a unit sees what lies outside its field"
     assert enlarge(grad_cam(model, images), field).shape == (2, size, size)
     assert field.crop(images, places).shape == (2, 3, field.size, field.size)
-
-
-def test_a_bias_of_the_last_convolution_is_a_part_of_the_logit():
-    state = Discriminator(width=2).state_dict() | {"stages.1x1.0.bias": torch.tensor([3.0])}
-    model, images = Discriminator.from_state_dict(state), torch.rand(2, 3, 64, 64)
-    torch.testing.assert_close(
-        features.contributions(model, images).sum((1, 2)), model(images).detach()
-    )

@@ -270,6 +270,22 @@ def test_a_view_has_both_curves_and_the_samples_in_a_square(n, columns):
     assert (picture.images[0].get_array() == figures.sheet(samples, columns)).all()
 
 
+def test_blocks_have_their_tiles_in_rows_under_a_title():
+    tiles = some_images(18).view(2, 9, 3, 64, 64)
+    fig = figures.blocks(tiles, ["first", "second"], columns=2)
+    assert [ax.get_title() for ax in fig.axes] == ["first", "second"]
+    for ax, nine in zip(fig.axes, tiles, strict=True):
+        assert (ax.images[0].get_array() == figures.sheet(nine, 3)).all()
+
+
+def test_dots_of_a_kind_have_the_colour_asked_for():
+    ax = plt.figure().subplots()
+    row = {"bed": (1, 0.9, 1.1)}
+    figures.dots(ax, {"ours": row, "theirs": row, "others": row}, {"theirs": figures.PINK})
+    colours = [each.lines[0].get_color() for each in ax.containers]
+    assert colours[1] == figures.PINK and figures.PINK not in (colours[0], colours[2])
+
+
 def test_dots_stand_at_their_values_under_each_other():
     table = {
         "ours": {"bed": (2.0, 1.5, 3.0), "door": None},

@@ -1,18 +1,17 @@
-"""What the units of a discriminator tell of objects, trained and with random weights, for chapter 3.
+"""How surely the units of each discriminator, trained and redrawn, tell objects apart, for chapter 3.
 
-`python book/experiments/units.py` writes units.json beside itself (some minutes on one core). Rooms are drawn
-ones that no network has seen. Units are chosen on the first half of them and judged on the second.
+`python book/experiments/units.py` writes units.json beside itself (some three minutes of one core for a training, or
+half of it with `--rooms 1000`): for every training of the world, the trained network and `DRAWS` random ones for each of two rules. Rooms are drawn
+ones that no network has seen. What is chosen is chosen on the first half of them, and judged on the second.
 """
 
+import argparse
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from shared import refuse_own_weights, store
-from tqdm.auto import tqdm
+from shared import refuse_own_weights, rounded, store
 
-from dcgan_book import features, measure, pretrained
-from dcgan_book.hooks import activations_of
+from dcgan_book import features, pretrained
 from dcgan_book.latents import stream, to_batch
 from dcgan_book.worlds import rooms
 
@@ -20,219 +19,102 @@ FOLDER = Path(__file__).parent
 STAGE = "4x4"
 ROOMS, SEED = 2000, 900_000
 FITTED, FITTED_SEED = 500, 950_000  # rooms that give random layers their BatchNorm statistics
-SEEDS = (0, 1)
-LEAST = 0.1  # share of a location's square from which on an object is there
-TOP = 10  # units, by what the first half says
-PATCHES = 9  # a unit's strongest, each in another room
-FEW = 2  # of them, where all units are looked at
-SEEN = 30  # pixels of an object that a receptive field must hold for a lift
-RESAMPLES = 40
-THRESHOLDS = [round(0.5 + 0.01 * i, 2) for i in range(46)]
+RULES = {"random in the last layer": [STAGE], "random in all layers": None}
+DRAWS = 3  # random networks for each rule
+RESAMPLES = 20  # of the rooms on which units are judged
 
 
-def networks(trained, fitted):
-    """Name, seed and network: the trained one, then random from the top down to each stage."""
+def networks(name, fitted):
+    """The networks of a training: (kind, seed, network)."""
+    trained = features.dissected(pretrained.load(name))
     yield "trained", 0, trained
-    for seed in SEEDS:
-        for stage, network in features.cascade(trained, seed, fitted):
-            # these units do not depend on 1x1
-            if stage in (STAGE, "32x32") or (stage != "1x1" and seed == 0):
-                yield stage, seed, network
+    for kind, stages in RULES.items():
+        for seed in range(DRAWS):
+            yield kind, seed, features.randomised(trained, stages, seed, fitted)
 
 
-def selectivities(maps, shares, others, random):
-    """For each object and both questions: the unit that is best on the first half, and what all do on the second."""
-    half = len(maps) // 2
-    found = {}
-    questions = [(kind, name) for kind in ("nothing", "others") for name in shares]
-    there = torch.stack([shares[name] for _, name in questions])
-    against = torch.stack([others[name] | (kind == "nothing") for kind, name in questions])
-
-    def judge(rows, some=slice(None), units=slice(None)):
-        return features.selectivity(
-            maps[rows][:, units], there[some][:, rows], against[some][:, rows]
-        )
-
-    first, second = judge(slice(half)), judge(slice(half, None))
-    resampled = [half + torch.randint(half, (half,), generator=random) for _ in range(RESAMPLES)]
-    for i, (kind, name) in enumerate(questions):
-        order, values = first[i].argsort(descending=True), second[i]
-        best = order[:1]
-        draws = [judge(rows, [i], best) for rows in resampled]
-        spread = 1.96 * torch.stack(draws).std().item()
-        value = values[best].item()
-        found.setdefault(kind, {})[name] = {
-            "unit": best.item(), "best": [value, value - spread, value + spread],
-            "top": order[:TOP].tolist(), "top_mean": values[order[:TOP]].mean().item(),
-            "largest": values.max().item(), "above": [(values > t).sum().item() for t in THRESHOLDS],
-            "values": values,
-        }  # fmt: skip
-    return found
+def stages_of(network, images):
+    """Each stage's maps, max-pooled to 4x4 as for the classifier: name to (n, units, 4, 4)."""
+    names = [name for name in network.stages if name != "1x1"]
+    sizes = [16 * network.stages[name][0].out_channels for name in names]
+    parts = features.pooled_features(network, images, names).split(sizes, 1)
+    return {name: part.view(len(part), -1, 4, 4) for name, part in zip(names, parts, strict=True)}
 
 
-def patches(maps, count=PATCHES):
-    """Each unit's strongest responses, as images and places, (units, count)."""
-    values, places = features.peaks(maps)
-    images = values.topk(count, dim=0).indices.T  # (units, count)
-    return images, places[images, torch.arange(maps.shape[1])[:, None]]
+def judged(maps, there, against, counts):
+    """The selectivity of one unit a row under each weighting of the rooms: (weightings, units).
 
-
-def shown(images, places, shares):
-    """Whether each patch's square shows each object: bool (units, PATCHES, objects)."""
-    return torch.stack(
-        [share[images, *places.unbind(-1)] >= LEAST for share in shares.values()], -1
-    )
-
-
-def purity(maps, shares):
-    """Top patches that show the object which the unit's top patches of the first half show beyond what is usual there."""
-    half = len(maps) // 2
-    # (4, 4, objects)
-    usual = torch.stack([(share >= LEAST).float().mean(0) for share in shares.values()], -1)
-    parts = []
-    for rows in (slice(half), slice(half, None)):
-        images, places = patches(maps[rows])
-        there = (
-            shown(images, places, {name: share[rows] for name, share in shares.items()})
-            .float()
-            .mean(1)
-        )
-        parts.append((there, usual[*places.unbind(-1)].mean(1)))
-    (first, expected), (second, expected_second) = parts
-    label = (first - expected).argmax(1, keepdim=True)
-    pure, by_chance = second.gather(1, label)[:, 0], expected_second.gather(1, label)[:, 0]
-    names = list(shares)
-    return {
-        "purity": list(measure.bootstrap(pure)), "expected": list(measure.bootstrap(by_chance)),
-        "gain": list(measure.paired(by_chance, pure)),
-        "units": {name: int((label[:, 0] == i).sum()) for i, name in enumerate(names)},
-        "all_pure": {name: int(((label[:, 0] == i) & (pure == 1) & (by_chance < 0.5)).sum()) for i, name in enumerate(names)},
-    }  # fmt: skip
-
-
-def lifts(answers, labels, places, field, count):
-    """Lift on each object, its mean over each unit's `count` patches: (units, objects), NaN where none is seen."""
-    fields, found = field.masks(places), []
-    for name in rooms.OBJECTS:
-        mask = labels == rooms.LABELS.index(name)
-        values = features.lift(answers, mask, fields)
-        values[(mask & fields).sum((1, 2)) < SEEN] = torch.nan
-        found.append(values.view(-1, count).nanmean(1))
-    return torch.stack(found, 1)
-
-
-def mean_of(values):
-    """The mean of what is there, its interval and how many they are; None of fewer than two."""
-    values = values[~values.isnan()]
-    return [*measure.bootstrap(values), len(values)] if len(values) > 1 else None
-
-
-def lift_tables(network, images, labels, maps, chosen, field, others):
-    """Mean lifts by object: of all units, and of those chosen for the object; of guided images, and of edges there.
-
-    others: images and places, those of the trained network, at which all are measured too.
+    maps: (n, units, 4, 4); there and against: bool (units, n, 4, 4), the rooms that show the unit's object at a place
+    and those that show others; counts: (weightings, n), how often each room counts.
     """
+    right = torch.zeros(len(counts), maps.shape[1], dtype=torch.float64)
+    pairs = torch.zeros_like(right)
+    for row in range(4):
+        for column in range(4):
+            order = maps[:, :, row, column].T.argsort(1)
+            with_it = there[..., row, column].gather(1, order)
+            without = against[..., row, column].gather(1, order)
+            for i, count in enumerate(counts):
+                weight = count[order]
+                smaller = (weight * without).cumsum(1)
+                right[i] += (smaller * weight * with_it).sum(1).double()
+                pairs[i] += (weight * with_it).sum(1).double() * smaller[:, -1]
+    return right / pairs
 
-    def look(where, units):
-        rows, places = (part.flatten(0, 1) for part in where)
-        index = units.repeat_interleave(where[0].shape[1])
-        with torch.autocast("cpu", torch.bfloat16):
-            answers = features.saliency(network, images[rows], STAGE, index, at=places)
-        edges = features.edges(images[rows])
-        return [
-            lifts(each, labels[rows], places, field, where[0].shape[1]) for each in (answers, edges)
-        ]
 
-    units = torch.arange(maps.shape[1])
-    found = dict(
-        zip(("guided, all units", "edges, all units"), look(patches(maps, FEW), units), strict=True)
-    )
-    found["guided, all units, places of the trained"] = look(others, units)[0]
-    tables = {
-        key: {name: mean_of(values[:, i]) for i, name in enumerate(rooms.OBJECTS)}
-        for key, values in found.items()
-    }
-    many = patches(maps)
-    for i, name in enumerate(rooms.OBJECTS):
-        units = torch.tensor(chosen[name])
-        values = [each[:, i] for each in look([part[units] for part in many], units)]
-        for key, value in zip(("guided, chosen units", "edges, chosen units"), values, strict=True):
-            tables.setdefault(key, {})[name] = mean_of(value)
-        tables.setdefault("guided over edges, chosen units", {})[name] = mean_of(
-            (values[0] / values[1]).log()
+def examine(maps, truth, counts):
+    """What a network's units tell: of its last stage all of them, of every stage the best for each object."""
+    there, against = truth
+    half, found = len(maps[STAGE]) // 2, {"stages": {}}
+    for stage, responses in maps.items():
+        told = features.selectivity(responses[:half], there[:, :half], against[:, :half])
+        told = told.nan_to_num(0.5)  # (objects, units)
+        best, second = told.argmax(1), responses[half:]
+        objects = judged(
+            second[:, best], there[:, half:] >= features.LEAST, _absent(truth, half), counts
         )
-    return tables
-
-
-class Truth:
-    """The rooms, and where their objects are."""
-
-    def __init__(self):
-        data = rooms.dataset(ROOMS, seed=SEED)
-        self.images = to_batch(data.images)
-        self.shares = {name: features.covered(data.mask(name)) for name in rooms.OBJECTS}
-        self.others = {name: torch.stack([self.shares[o] for o in self.shares if o != name]).amax(0) >= LEAST
-                       for name in self.shares}  # fmt: skip
-        self.labels = torch.from_numpy(data.labels[ROOMS // 2 :].copy())
-
-
-def examine(truth, name, seed, maps, network=None, places=None):
-    """All that is asked of one network's maps; with `network` also its guided images, see `lift_tables`."""
-    random = stream(seed, f"resampled {name}")
-    entry = {"name": name, "seed": seed} | selectivities(maps, truth.shares, truth.others, random)
-    if network is not None:
-        entry["patches"] = purity(maps, truth.shares)
-    if name == "trained" or (name in (STAGE, "32x32") and seed == 0):
-        chosen = {o: entry["others"][o]["top"] for o in rooms.OBJECTS}
-        half, field = ROOMS // 2, features.receptive_field(network, STAGE)
-        entry["lift"] = lift_tables(
-            network, truth.images[half:], truth.labels, maps[half:], chosen, field, places
+        found["stages"][stage] = {
+            "unit": best.tolist(), "value": objects[0].tolist(), "draws": objects[1:].mean(1).tolist()
+        }  # fmt: skip
+    label = told.argmax(0)  # of the last stage, which comes last
+    for name, of in (("own", label), ("bed", torch.full_like(label, rooms.OBJECTS.index("bed")))):
+        values = judged(
+            second, there[of][:, half:] >= features.LEAST, _absent(truth, half)[of], counts
         )
-    for kind in ("nothing", "others"):
-        for found in entry[kind].values():
-            values = found.pop("values")
-            if name == "trained":
-                found["all"] = values.tolist()
-    return entry
+        found[name] = {
+            "value": values[0].tolist(),
+            "draws": (values[1:] >= features.SELECTIVE).double().mean(1).tolist(),
+        }
+    return found | {"label": label.tolist()}
+
+
+def _absent(truth, half):
+    there, against = truth
+    return (there[:, half:] == 0) & against[:, half:]
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rooms", type=int, default=ROOMS)
+    count = parser.parse_args().rooms
     refuse_own_weights()
-    truth, trained = Truth(), pretrained.load("rooms").discriminator
-    colours = F.avg_pool2d(truth.images, 16)
-    edges = F.avg_pool2d(features.edges(truth.images)[:, None], 16)
-    found = [
-        examine(truth, "edges", 0, edges),
-        examine(truth, "colour", 0, torch.cat([colours, -colours], 1)),
-    ]
-    places = None
+    data = rooms.dataset(count, seed=SEED)
+    parts = [features.shown(data, name) for name in rooms.OBJECTS]
+    images, truth = to_batch(data.images), [torch.stack(part) for part in zip(*parts, strict=True)]
+    half, random = count // 2, stream(0, "rooms resampled")
+    drawn = torch.randint(half, (RESAMPLES, half), generator=random)
+    counts = torch.stack([torch.ones(half), *(row.bincount(minlength=half) for row in drawn)])
     fitted = rooms.dataset(FITTED, seed=FITTED_SEED).images
-    for name, seed, network in tqdm(networks(trained, fitted), total=3 + 2 * len(SEEDS)):
-        maps = activations_of(network, STAGE, truth.images)
-        # the trained network's, which comes first
-        places = places or patches(maps[ROOMS // 2 :], FEW)
-        found.append(examine(truth, name, seed, maps, network, places))
-    save(found)
-
-
-def save(found):
-    result = {"rooms": ROOMS, "thresholds": THRESHOLDS, "top": TOP, "networks": found}
-    store(
-        FOLDER / "units.json",
-        rounded(result),
-        __file__,
-        "rooms/discriminator",
-        separators=(",", ":"),
-    )
-
-
-def rounded(tree):
-    """Numbers to four figures, as more are noise."""
-    if isinstance(tree, dict):
-        return {name: rounded(part) for name, part in tree.items()}
-    if isinstance(tree, list):
-        return [rounded(part) for part in tree]
-    return float(f"{tree:.4g}") if isinstance(tree, float) else tree
+    found = []
+    for name in pretrained.trainings("rooms"):
+        for kind, seed, network in networks(name, fitted):
+            maps = stages_of(network, images)
+            entry = {"training": name, "kind": kind, "seed": seed}
+            found.append(entry | examine(maps, truth, counts))
+            print(name, kind, seed, flush=True)
+    weights = [f"{name}/discriminator" for name in pretrained.trainings("rooms")]
+    result = {"rooms": count, "objects": list(rooms.OBJECTS), "networks": found}
+    store(FOLDER / "units.json", rounded(result), __file__, *weights, separators=(",", ":"))
 
 
 if __name__ == "__main__":
