@@ -113,6 +113,26 @@ def grid(images, columns=8, labels=None, notes=None):
     return fig
 
 
+def strips(rows, titles, marks=(), side=1.32):
+    """Rows of large images, (rows, columns, 3, h, w) in [-1, 1], each under its title, with frames where a change is.
+
+    marks: (row, column, (left, top, right, bottom)) of each frame, in pixels of the image. side: of an image, in inches.
+    """
+    height, width = rows[0].shape[2:]
+    columns, title = len(rows[0]), 0.26  # inches
+    fig, axes = plt.subplots(
+        len(rows), 1, figsize=(side * columns, len(rows) * (side * height / width + title)), squeeze=False
+    )  # fmt: skip
+    for ax, images, name in zip(axes[:, 0], rows, titles, strict=True):
+        _picture(ax, sheet(images, columns))
+        ax.set_title(name, loc="left", fontsize=10, pad=3)
+    for row, column, (left, top, right, bottom) in marks:
+        frame = plt.Rectangle((column * width + left - 0.5, top - 0.5), right - left, bottom - top,
+                              fill=False, ec=ORANGE, lw=1.6)  # fmt: skip
+        axes[row, 0].add_patch(frame)
+    return fig
+
+
 def arithmetic(exemplars, nine, pixels, names):
     """A sum of concepts as the paper lays it out: exemplars and their mean's image, the sum among its neighbours.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -55,18 +56,30 @@ def recalibrate(
     Returns `generator`, changed in place. Raises ValueError, and changes nothing, for another prior.
     """
     _known(prior)
-    norms = [layer for layer in generator.modules() if isinstance(layer, _BatchNorm)]
+    device = next(generator.parameters()).device
+    z_dim: int = generator.z_dim  # type: ignore[assignment]
+    random = stream(seed, "recalibration")
+    batches = (
+        draw_z(batch, z_dim, prior, random).to(device) for _ in range(math.ceil(count / batch))
+    )
+    return recalibrate_on(generator, batches)
+
+
+def recalibrate_on(network: nn.Module, batches: Iterable[torch.Tensor]) -> nn.Module:
+    """Sets the BatchNorm statistics of a network to the means over batches of its inputs, and its mode to eval.
+
+    A discriminator saw real and generated images in batches of their own: which of them the statistics are to be of, its
+    running averages leave open. Returns `network`, changed in place.
+    """
+    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
-    device = next(generator.parameters()).device
-    z_dim: int = generator.z_dim  # type: ignore[assignment]
-    random = stream(seed, "recalibration")
-    generator.train()
+    network.train()
     with torch.no_grad():
-        for _ in range(math.ceil(count / batch)):
-            generator(draw_z(batch, z_dim, prior, random).to(device))
+        for batch in batches:
+            network(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return generator.eval()
+    return network.eval()

@@ -1,4 +1,4 @@
-"""Walks through the latent space: lines, arcs, chains, sweeps, and the directions that change most.
+"""Walks through the latent space: lines, arcs, chains, sweeps, directions that change most, and the z of a picture.
 
 For chapter 2 (paper, section 6.1). The walks are functions of tensors alone; their points lie along the second
 last dimension, and leading dimensions are so many walks at once. Latents to walk between come from
@@ -7,12 +7,14 @@ last dimension, and leading dimensions are so many walks at once. Latents to wal
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from dcgan_book.latents import as_latents
+from dcgan_book.models import Discriminator
 
 
 def line(start, end, steps):
@@ -162,6 +164,45 @@ def top_directions(function, z, k=10, chunk=25):
     left, gains, right = left.T[:k], gains[:k], right[:k]
     sign = right.gather(1, right.abs().argmax(1, keepdim=True)).sign()
     return Directions(right * sign, gains, (left * sign).unflatten(1, matrix.shape[:-1]))
+
+
+def encoder(z_dim, width=32):
+    """A network that is to guess the z of an image: the discriminator's stages, and as many outputs as z has numbers.
+
+    It comes untrained and in training mode. Takes (n, 3, 64, 64) to (n, z_dim).
+    """
+    *stages, last = Discriminator(width).stages.values()
+    return nn.Sequential(*stages, nn.Conv2d(last[0].in_channels, z_dim, 4), nn.Flatten())
+
+
+class Inverted(NamedTuple):
+    """Latents (n, z_dim) found for images, and the root mean square error of their pixels, (n,), of a range of 2."""
+
+    z: torch.Tensor
+    error: torch.Tensor
+
+
+def invert(generator, images, start, steps=300, rate=0.05, bound=1.0):
+    """The latents whose images come nearest to given ones: gradient descent (Adam) on the mean square of pixels.
+
+    Arguments: `generator`, in eval mode; `images`, (n, 3, h, w) in [-1, 1]; `start`, (n, z_dim), such as an encoder's
+    guesses; `bound`, the largest size of a number of z (1 for the uniform prior), or None. Of all steps each image's best
+    is kept, so that more steps never do worse. Returns `Inverted`. (Creswell and Bharath 2016, arXiv 1611.05644; the start
+    by an encoder: Zhu 2016, arXiv 1609.03552.)
+    """
+    limit = torch.inf if bound is None else bound
+    z = as_latents(start).detach().clamp(-limit, limit).requires_grad_()
+    optimiser = torch.optim.Adam([z], rate)
+    best, least = z.detach().clone(), torch.full((len(z),), torch.inf).to(z)
+    for step in range(steps + 1):
+        loss = (generator(z) - images).square().mean((1, 2, 3))
+        better = loss.detach() < least
+        best[better], least[better] = z.detach()[better], loss.detach()[better]
+        if step < steps:
+            (z.grad,) = torch.autograd.grad(loss.sum(), z)
+            optimiser.step()
+            z.data.clamp_(-limit, limit)
+    return Inverted(best, least.sqrt())
 
 
 def _axis_apart(direction):

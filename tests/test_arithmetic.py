@@ -144,6 +144,7 @@ def reading(**values):
     return Reading(
         {}, {name: torch.tensor(value) for name, value in presence.items()}, torch.zeros(4, 64, 64), torch.zeros(4, 1),
         {name: np.array(value) if isinstance(value[0], str) else torch.tensor(value) for name, value in factors.items()},
+        torch.ones(4),
     )  # fmt: skip
 
 

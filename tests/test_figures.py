@@ -170,6 +170,16 @@ def test_a_labelled_grid_has_each_label_above_its_tile(n):
     assert not any(ax.axison or ax.images for ax in fig.axes[n:])
 
 
+def test_strips_stand_under_their_titles_and_frames_where_the_change_is():
+    rows = torch.rand(2, 3, 3, 8, 8) * 2 - 1
+    fig = figures.strips(rows, ["first", "second"], [(1, 2, (1, 2, 5, 6))])
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["first", "second"]
+    for ax, row in zip(fig.axes, rows, strict=True):
+        assert (ax.images[0].get_array() == figures.sheet(row, 3)).all()
+    (frame,) = fig.axes[1].patches
+    assert not fig.axes[0].patches and frame.get_bbox().extents.tolist() == [16.5, 1.5, 20.5, 5.5]
+
+
 def test_a_label_for_every_image():
     for labels in (["one"], ["one", "two", "three"]):
         with pytest.raises(ValueError, match=f"2 images and {len(labels)} labels"):

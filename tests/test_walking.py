@@ -261,3 +261,31 @@ def test_directions_are_those_of_one_latent_however_it_is_given(shape, inference
     assert torch.equal(found.directions, expected.directions)
     with pytest.raises(ValueError, match=r"z is \(2, 6\); a Jacobian is of one latent"):
         walking.jacobian(generator, torch.zeros(2, 6, 1, 1))
+
+
+def test_inversion_finds_the_latents_of_the_generators_own_images(generator):
+    z = draw_z(4, generator.z_dim, generator=stream(0, "inverted")).double()
+    images = generator(z)
+    start = z + 0.2 * torch.randn(z.shape, generator=stream(1, "inverted"))
+    before = (generator(start) - images).square().mean((1, 2, 3)).sqrt()
+    found = walking.invert(generator, images, start, steps=60)
+    assert (found.error < before / 2).all() and found.z.abs().max() <= 1
+    assert found.error.tolist() == pytest.approx(
+        (generator(found.z) - images).square().mean((1, 2, 3)).sqrt().tolist(), abs=1e-5
+    )
+    assert not found.z.requires_grad and not start.requires_grad
+
+
+def test_more_steps_of_inversion_never_do_worse_and_none_are_the_start(generator):
+    images, start = torch.rand(3, 3, 64, 64).double() * 2 - 1, draw_z(3, generator.z_dim).double()
+    errors = [
+        walking.invert(generator, images, start, steps, rate=0.5).error for steps in (0, 5, 20)
+    ]
+    assert (errors[0] >= errors[1]).all() and (errors[1] >= errors[2]).all()
+    assert torch.equal(walking.invert(generator, images, start, 0).z, start)
+    assert walking.invert(generator, images, 3 * start, 0).z.abs().max() <= 1
+    assert torch.equal(walking.invert(generator, images, 3 * start, 0, bound=None).z, 3 * start)
+
+
+def test_an_encoder_has_a_number_for_each_of_z():
+    assert walking.encoder(7, width=4)(torch.zeros(2, 3, 64, 64)).shape == (2, 7)

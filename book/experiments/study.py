@@ -10,7 +10,6 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
 from shared import rounded, store
 
 from dcgan_book import measure, training
@@ -63,7 +62,7 @@ def train(jobs):
     images = rooms.dataset(DATA).images
     real = to_batch(rooms.dataset(SAMPLES, seed=measure.HELD_OUT).images)
     instrument = measure.load()
-    beside = instrument, instrument.features(real), corner(real)
+    beside = instrument, instrument.features(real), real
     for name, seed in jobs:
         path = file_of(name, seed)
         if not path.exists():
@@ -79,7 +78,7 @@ def file_of(name, seed):
 
 def run_of(name, seed, images, beside):
     """One training, its settings, and what is read on samples of its last weights and of their average."""
-    changes, (instrument, real, real_corner) = RECIPES[name], beside
+    changes, (instrument, features, real) = RECIPES[name], beside
     config = training.TrainConfig(
         width=WIDTH, steps=IMAGES // changes["batch"], seed=seed, ema=0.999, precision="bf16", threads=1, **changes
     )  # fmt: skip
@@ -89,18 +88,11 @@ def run_of(name, seed, images, beside):
         samples = measure.sample(recalibrate(generator, config.prior, seed=seed), SAMPLES, config.prior, seed)  # fmt: skip
         reading = instrument.read(samples)
         result[which] = {
-            "distance": measure.frechet(reading.features, real),
+            "distance": measure.frechet(reading.features, features),
             "rates": {what: rate.value for what, rate in measure.rates(reading.presence).items()},
-            "corner": corner(samples) / real_corner,
+            "chessboard": measure.chessboard(samples, real, resamples=1).value,
         }
     return result
-
-
-def corner(images):
-    """Mean power of images (n, 3, s, s) at the Nyquist corner, where a chessboard of pixels has all of its own."""
-    spectrum = torch.fft.fft2(images.float().mean(1))
-    middle = images.shape[-1] // 2
-    return spectrum[:, middle, middle].abs().square().mean().item()
 
 
 if __name__ == "__main__":

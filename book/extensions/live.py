@@ -8,9 +8,13 @@ from pathlib import Path
 
 from sphinx.util import logging
 
-from dcgan_book import live, pretrained
+from dcgan_book import live, measure, pretrained
 
 FIGURE = re.compile(r'<figure class="dcgan-live" data-figure="([^"]*)"')
+INSTRUMENTS = {
+    "instruments": "rooms",
+    "instruments-faces": "faces",
+}  # what a card says to what `load` takes
 STATE = "application/vnd.jupyter.widget-state+json"
 logger = logging.getLogger(__name__)
 
@@ -21,7 +25,8 @@ def page(app, pagename, templatename, context, doctree):
     if states:
         app.add_js_file("live.js", loading_method="defer")
         app.add_css_file("live.css")
-    for name in {state["weights"] for state in states if "-" in state["weights"]}:
+    asked = {state.get(key, "") for state in states for key in ("weights", "instrument")}
+    for name in {name for name in asked if "-" in name}:
         app.env.live_weights = getattr(app.env, "live_weights", {}) | {name: pagename}
     kept = [
         file
@@ -29,6 +34,14 @@ def page(app, pagename, templatename, context, doctree):
         if getattr(file, "attributes", {}).get("type") != STATE
     ]
     context["script_files"] = kept
+
+
+def packed(shipped):
+    """What goes by a name: a generator, "-light" if its weights are, or an instrument."""
+    if shipped in INSTRUMENTS:
+        return live.pack_instrument(measure.load(INSTRUMENTS[shipped]))
+    generator = pretrained.load(shipped.removesuffix("-light"), fetch=False).generator
+    return live.pack(generator, light=shipped.endswith("-light"))
 
 
 def write(app, error):
@@ -41,15 +54,16 @@ def write(app, error):
     for wanted, pagename in getattr(app.env, "live_weights", {}).items():
         shipped = wanted.rpartition("-")[0]
         try:
-            generator = pretrained.load(shipped, fetch=False).generator
+            header, data = packed(shipped)
         except pretrained.PretrainedError as error:
             if shipped != "digiface":
                 raise
             # a build asks nobody for what does not come with the book; without it a figure stays a picture
             logger.info("a live figure stays still: %s", error, location=pagename)
             continue
-        name, script = live.weights_script(generator, shipped)
+        name = live.weights_name(header, data, shipped)
         if name == wanted:
+            script = live.weights_script(name, header, data)
             (static / f"live-{name}.js").write_text(script, encoding="utf-8")
         else:
             problem = "a live figure was made with other weights than today's %r: delete _build"

@@ -9,13 +9,15 @@ from dcgan_book.live.figures import (
     edit,
     film,
     forgetting,
+    opening,
     page_script,
     picker,
     script,
     units,
     walk,
 )
-from dcgan_book.live.weights import LANES, RUN, bits_of, fold, pack, weights_name, weights_script
+from dcgan_book.live.instrument import pack_instrument
+from dcgan_book.live.weights import LANES, RUN, fold, pack, scales, weights_name, weights_script
 
 __all__ = [
     "DIGITS",
@@ -25,14 +27,16 @@ __all__ = [
     "LiveFigure",
     "RUN",
     "arithmetic",
-    "bits_of",
     "edit",
     "film",
     "fold",
     "forgetting",
     "pack",
+    "pack_instrument",
+    "opening",
     "page_script",
     "picker",
+    "scales",
     "script",
     "units",
     "walk",

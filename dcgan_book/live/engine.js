@@ -14,7 +14,7 @@
 // The function refers to nothing outside itself, because a worker is made from its text.
 export function engine() {
   const LANES = 8, PIXELS = 4, NUMBER = 4; // of a product; bytes of a float
-  let memory, floats, kernel, stages, zDim;
+  let floats, kernel, stages, zDim;
 
   // The kernel in WebAssembly, which no JavaScript reaches (four multiplications at a time): name to the base64 of what
   // `assemble.py` makes of engine.wat, the fastest first. Python puts them here.
@@ -22,7 +22,7 @@ export function engine() {
   const decode = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
   // The same product where WebAssembly has no vectors. All addresses and steps are in bytes, as there.
-  function plain(w, bias, x, xStep, rows, skip, run, out, outStep, floor) {
+  const plain = (floats) => (w, bias, x, xStep, rows, skip, run, out, outStep, floor) => {
     for (let pixel = 0; pixel < PIXELS; pixel++) {
       let b = bias / NUMBER, [s0, s1, s2, s3, s4, s5, s6, s7] = floats.subarray(b, b + LANES);
       let i = (x + pixel * xStep) / NUMBER, j = w / NUMBER;
@@ -37,6 +37,20 @@ export function engine() {
       }
       floats.set([s0, s1, s2, s3, s4, s5, s6, s7].map((s) => Math.max(s, floor)), (out + pixel * outStep) / NUMBER);
     }
+  };
+
+  // So many bytes as floats, all 0, and a kernel that works on them, with its name.
+  function allocate(bytes, simd = true) {
+    const names = simd && typeof WebAssembly === "object" ? Object.keys(binaries) : [];
+    const name = names.find((name) => WebAssembly.validate(decode(binaries[name])));
+    if (!name) {
+      const floats = new Float32Array(bytes / NUMBER);
+      return { floats, kernel: plain(floats), name: "plain" };
+    }
+    const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
+    const module = new WebAssembly.Module(decode(binaries[name]));
+    const { kernel } = new WebAssembly.Instance(module, { engine: { memory } }).exports;
+    return { floats: new Float32Array(memory.buffer), kernel, name };
   }
 
   // Takes the header and the unpacked bytes of `live.pack`. In memory: weights, then the images between stages.
@@ -51,17 +65,8 @@ export function engine() {
       stage.input = input;
       stage.output = input = image(stage.input.side * stage.step, stage.outputs);
     }
-    const names = simd && typeof WebAssembly === "object" ? Object.keys(binaries) : [];
-    const name = names.find((name) => WebAssembly.validate(decode(binaries[name])));
-    if (name) {
-      memory = new WebAssembly.Memory({ initial: Math.ceil(end / 65536) });
-      floats = new Float32Array(memory.buffer);
-      const module = new WebAssembly.Module(decode(binaries[name]));
-      kernel = new WebAssembly.Instance(module, { engine: { memory } }).exports.kernel;
-    } else {
-      floats = new Float32Array(end / NUMBER);
-      kernel = plain;
-    }
+    const allocated = allocate(end, simd);
+    ({ floats, kernel } = allocated);
     const vectors = new Float32Array(bytes, 0, header.floats);
     let vector = 0, offset = vectors.byteLength;
     for (const { inputs, outputs, weights, bias, count, bits, windows } of stages) {
@@ -81,7 +86,7 @@ export function engine() {
         }
       }
     }
-    return name ?? "plain";
+    return allocated.name;
   }
 
   function convolve({ weights, bias, input, output, windows, step }, floor) {
@@ -138,9 +143,17 @@ export function engine() {
     return pixels;
   }
 
+  // Feature maps of one image: for each unit of a stage its map, side * side numbers.
+  function mapsOf(z, { stage, units }) {
+    draw(z);
+    const { output } = stages.find(({ name }) => name === stage), maps = units.map(() => new Float32Array(output.side ** 2));
+    each(output, (start, cell) => units.forEach((unit, i) => (maps[i][cell] = floats[start + unit])));
+    return maps;
+  }
+
   // The same as a screen takes it: red, green, blue and opacity, bytes.
-  function paint(z, edits) {
-    const pixels = draw(z, edits), { channels } = stages[stages.length - 1];
+  function paint(pixels) {
+    const { channels } = stages[stages.length - 1];
     const bytes = new Uint8ClampedArray((pixels.length / channels) * 4).fill(255);
     for (let i = 0; i < bytes.length / 4; i++) {
       for (let c = 0; c < 3; c++) bytes[4 * i + c] = (pixels[i * channels + Math.min(c, channels - 1)] + 1) * 127.5;
@@ -154,24 +167,37 @@ export function engine() {
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
   }
 
-  // What the worker does with a message; `port` is the worker's global object.
-  function serve(port) {
-    port.onmessage = async ({ data: { id, header, data, latents, edits } }) => {
+  // What the worker does with a message; `port` is the worker's global object, `reader` what instrument.js gives. Asked
+  // to `read`, it also says what is seen in each image; for `fades`, shares of the second of two latents, in the mixed
+  // pixels of their two images.
+  function serve(port, reader) {
+    const see = (pixels) => {
+      const { probability, factors } = reader.read(pixels);
+      return { ...probability, ...factors };
+    };
+    const answer = async ({ header, instrument, data, latents, edits, read, fades, maps }) => {
+      if (header) return load(header, await unpack(data));
+      if (instrument) return reader.load(instrument, await unpack(data));
+      if (maps) return mapsOf(latents[0], maps);
+      const began = performance.now(), drawn = latents.map((z) => draw(z, edits));
+      if (fades) return fades.map((t) => see(drawn[0].map((value, i) => (1 - t) * value + t * drawn[1][i])));
+      const seen = read && drawn.map(see);
+      return { images: drawn.map(paint), seen, ms: performance.now() - began };
+    };
+    port.onmessage = async ({ data: { id, ...message } }) => {
       try {
-        if (header) {
-          port.postMessage({ id, result: load(header, await unpack(data)) });
-        } else {
-          const began = performance.now(), images = latents.map((z) => paint(z, edits));
-          port.postMessage({ id, result: { images, ms: performance.now() - began } }, images.map((i) => i.buffer));
-        }
+        const result = await answer(message);
+        port.postMessage({ id, result }, (result?.images ?? []).map((image) => image.buffer));
       } catch (error) {
         port.postMessage({ id, error: String(error.message ?? error) });
       }
     };
   }
 
-  return { unpack, load, draw, serve };
+  return { unpack, load, draw, serve, allocate };
 }
+
+/* instrument */
 
 // --------------------------------------------------------------------------------------------------- its worker
 
@@ -180,10 +206,12 @@ const shared = (globalThis.dcganLive ??= {});
 shared.weights ??= {}; // name to { header, data }, filled by the scripts of `live.weights_script`
 shared.painters ??= {}; // name to the promise of a painter
 
+const WORKER = `const { allocate, serve } = (${engine})(); serve(self, (${instrument})(allocate));`;
+
 // Draws in a worker, so that the page stays free. `data` is base64, or bytes.
 // A worker that fails is gone for good: what waits for it is refused, and `ended` is called.
 async function startPainter({ header, data }, ended) {
-  const url = URL.createObjectURL(new Blob([`(${engine})().serve(self)`], { type: "text/javascript" }));
+  const url = URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" }));
   const worker = new Worker(url), waiting = new Map();
   let count = 0, stopped = null;
   worker.onmessage = ({ data: { id, result, error } }) => {
@@ -204,12 +232,17 @@ async function startPainter({ header, data }, ended) {
   });
   await ask({ header, data });
   URL.revokeObjectURL(url);
-  // Latents to { images, ms }: an array of ImageData, and how long they took together.
+  // Latents to { images, seen, ms }: an array of ImageData, if asked to `read` what is seen in each, name to probability,
+  // scalar or choice, and how long all took together.
   const image = (bytes) => new ImageData(bytes, Math.sqrt(bytes.length / 4));
-  return async (latents, edits) => {
-    const { images, ms } = await ask({ latents, edits });
-    return { images: images.map(image), ms };
+  const draw = async (latents, edits, read = false) => {
+    const { images, seen, ms } = await ask({ latents, edits, read });
+    return { images: images.map(image), seen, ms };
   };
+  draw.fade = (latents, edits, fades) => ask({ latents, edits, fades });
+  draw.maps = (latents, stage, units) => ask({ latents, maps: { stage, units } });
+  draw.learn = ({ header, data }) => ask({ instrument: header, data });
+  return draw;
 }
 
 // The painter of a figure's weights, which the figures of a page share. One that cannot start, or whose worker has
@@ -223,6 +256,14 @@ function painter(model) {
     started.catch(forget);
   }
   return shared.painters[name];
+}
+
+// A painter that can also read, with the figure's instrument, which is loaded when it is first asked for.
+async function reader(model) {
+  const draw = await painter(model);
+  draw.learned ??= model.weights(model.get("instrument")).then(draw.learn);
+  await draw.learned;
+  return draw;
 }
 
 // -------------------------------------------------------------------------------------------- what figures share
@@ -251,16 +292,20 @@ const row = (...children) => el("div", { className: "controls" }, ...children);
 const part = (...children) => el("div", { className: "part" }, ...children);
 const button = (text, onclick) => el("button", { type: "button", onclick }, text);
 
-// A labelled slider; `say` gives the words for a value, which screen readers announce.
+// A labelled slider with its value; `say` gives the words for a value, which screen readers announce. Where values go
+// both ways from 0, a mark shows where that is.
 function slider(text, { min, max, step, value }, onInput, say = String) {
   const input = el("input", { type: "range", min, max, step, oninput: () => onInput(update(input.value)) });
+  const shown = el("span", { className: "value", ariaHidden: "true" });
   const update = (now) => {
     input.value = now;
+    shown.textContent = step < 1 ? Number(input.value).toFixed(2) : input.value;
     input.setAttribute("aria-valuetext", say(Number(input.value)));
     return Number(input.value);
   };
   update(value);
-  return { element: el("label", {}, el("span", {}, text), input), update };
+  if (min < 0) input.classList.add("both-ways");
+  return { element: el("label", {}, el("span", {}, text), input, shown), update };
 }
 
 // Sets state, and unless it is only passing, lets the kernel know.
@@ -300,7 +345,7 @@ const scrolledTo = (element) => new Promise((resolve) => new IntersectionObserve
   if (!entries.some((entry) => entry.isIntersecting)) return;
   observer.disconnect();
   resolve();
-}).observe(element));
+}, { rootMargin: "100% 0px" }).observe(element)); // one screen ahead
 const norm = (z) => Math.hypot(...z);
 const mix = (a, b, t) => a.map((value, i) => (1 - t) * value + t * b[i]);
 
@@ -315,9 +360,46 @@ export function between(a, b, t, path) {
   return a.map((value, i) => ((p * value + q * b[i]) * length) / Math.sin(angle));
 }
 
-function randomLatent(size, prior) {
-  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-  return Array.from({ length: size }, () => (prior === "normal" ? normal() : 2 * Math.random() - 1));
+// The latent of a seed, a whole number; the generator of random numbers is mulberry32.
+function latentOf(seed, size, prior) {
+  const random = () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  return Array.from({ length: size }, () => (prior === "normal" ? normal() : 2 * random() - 1));
+}
+const newSeed = () => 1 + Math.floor(99999 * Math.random());
+
+// A button that saves what canvases show as one picture, so many columns of them; small ones are enlarged.
+function saver(name, columns, canvases) {
+  return button("Save image", () => {
+    const [across, down] = [canvases[0].width, canvases[0].height].map((side) => side * (canvases[0].width > 128 ? 1 : 4));
+    const rows = Math.ceil(canvases.length / columns);
+    const sheet = el("canvas", { width: columns * across, height: rows * down }), context = sheet.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    canvases.forEach((canvas, i) =>
+      context.drawImage(canvas, (i % columns) * across, Math.floor(i / columns) * down, across, down));
+    el("a", { href: sheet.toDataURL(), download: `${name}.png` }).click();
+  });
+}
+
+// A drawing of curves in a square of 1 by 1: `plot` takes points [x, y] for each name, `mark` sets the cursor to an x.
+function curves(label, names, from, to) {
+  const drawing = el("div", { role: "img", "aria-label": label });
+  const lines = names.map((_, i) => `<polyline class="${"dg"[i]}"/>`).join("");
+  drawing.innerHTML = `<svg viewBox="0 0 100 100" preserveAspectRatio="none"><path class="axis" d="M0 0H100M0 50H100M0 100H100"/>
+    ${lines}<path class="now" d=""/></svg>`;
+  const [lineOf, now] = [drawing.querySelectorAll("polyline"), drawing.querySelector(".now")];
+  const plot = (series) => series.forEach((points, i) =>
+    lineOf[i].setAttribute("points", points.map(([x, y]) => `${100 * x},${100 - 100 * y}`).join(" ")));
+  const key = names.map((name, i) => el("span", { className: i ? "key g" : "key" }, name));
+  const element = el("div", { className: "curves" }, row(...key),
+    el("div", { className: "plot" }, el("div", { className: "scale" }, el("span", {}, "100 %"), el("span", {}, "50"),
+      el("span", {}, "0")), drawing), el("div", { className: "scale across" }, el("span", {}, from), el("span", {}, to)));
+  return { element, plot, mark: (x) => now.setAttribute("d", `M${100 * x} 0V100`) };
 }
 
 // Keeps canvases in step with latents of the model: draws `read()`'s latents whenever the returned function is called.
@@ -361,17 +443,42 @@ const views = {};
 
 // ------------------------------------------------------------------------------------------------- the two hosts
 
+// A figure's state in the page's address, as in `#walk=t:0.4;path:arc`, so that a link in the text or a colleague's mail
+// sets it. `ways` is what a view returns: how to read its state as a flat object, and how to set it from one, of strings.
+function addressed(root, name, [read, write]) {
+  const own = `#${name}=`;
+  const obey = () => {
+    const hash = decodeURIComponent(location.hash);
+    if (!hash.startsWith(own)) return;
+    write(Object.fromEntries(hash.slice(own.length).split(";").map((pair) => pair.split(":"))));
+  };
+  const tell = () => {
+    const state = Object.entries(read()).map((pair) => pair.join(":")).join(";");
+    history.replaceState(null, "", own + state);
+  };
+  root.addEventListener("change", tell); // a slider that was let go
+  root.addEventListener("click", (event) => event.target.closest("button") && tell());
+  addEventListener("hashchange", obey);
+  obey();
+}
+
 // Builds a figure in `root`, under its static picture, and puts it in the picture's place once it is alive.
 async function mount(root, model, image) {
   const status = el("div", { role: "status" }), body = el("div");
   Object.assign(root, { role: "group", ariaLabel: model.get("label") }).append(body, status);
   await scrolledTo(root);
+  if (model.asks?.()) {
+    const load = (resolve) => button(`Load it, ${model.get("megabytes")} MB`, resolve);
+    await new Promise((resolve) => status.append("This is a picture. Its network is another than that above. ", load(resolve)));
+    status.replaceChildren();
+  }
   try {
     if (model.get("weights")) status.append(`loading the generator, ${model.get("megabytes")} MB `, el("progress"));
-    await views[model.get("view")](model, body, image);
+    const ways = await views[model.get("view")](model, body, image);
     image.hidden = true;
     status.replaceChildren();
     root.dataset.state = "alive";
+    if (ways && model.name) addressed(root, model.name, ways);
   } catch (error) {
     body.replaceChildren();
     image.hidden = false;
@@ -403,19 +510,30 @@ function pageModel(state, home) {
 
 // Brings all figures of a page to life; `home` is the address of this script, next to which the weights are.
 export function animate(home) {
+  const counts = {}, figures = {};
+  let usual = ""; // the weights that come by themselves: a page's second network is loaded when it is asked for
   for (const root of document.querySelectorAll(".dcgan-live[data-figure]")) {
     root.model = pageModel(JSON.parse(root.dataset.figure), home); // for the curious, and for tests
+    const view = root.model.get("view"), count = (counts[view] = (counts[view] ?? 0) + 1);
+    root.model.name = count > 1 ? view + count : view; // in the address
+    figures[root.model.name] = root;
+    const weights = root.model.get("weights");
+    usual ||= weights;
+    root.model.asks = () => weights && weights !== usual && !shared.painters[weights];
     mount(root, root.model, root.querySelector("img"));
   }
+  const seek = () => figures[location.hash.slice(1).split("=")[0]]?.scrollIntoView({ block: "center" });
+  addEventListener("hashchange", seek);
+  seek();
 }
 
 // The anywidget: the kernel has the state, and gives the weights when asked.
 function render({ model, el: root }) {
-  const weights = () => new Promise((resolve) => {
-    model.on("msg:custom", ({ header }, [data]) => {
-      if (header) resolve({ header, data });
+  const weights = (name) => new Promise((resolve) => {
+    model.on("msg:custom", ({ header, of }, [data]) => {
+      if (of === name) resolve({ header, data });
     });
-    model.send("weights");
+    model.send(name);
   });
   root.classList.add("dcgan-live");
   const image = el("img", { src: model.get("picture"), alt: model.get("label") });

@@ -21,6 +21,7 @@ from PIL import Image
 from dcgan_book import figures, walking
 from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.latents import as_latents, draw_z, to_batch
+from dcgan_book.live.instrument import pack_instrument
 from dcgan_book.live.weights import pack, weights_name
 from dcgan_book.worlds import rooms
 
@@ -32,13 +33,14 @@ BINARIES = {"fused": "engine-fused.wasm", "simd": "engine.wasm"}
 
 
 def script():
-    """One module of engine.js, its WebAssembly, and the chapters' figures, which are the files of `views`."""
+    """One module of engine.js, its WebAssembly, instrument.js, and the figures, which are the files of `views`."""
     files = [HERE / "engine.js", *sorted(HERE.glob("views/*.js"))]
     source, *views = (path.read_text(encoding="utf-8") for path in files)
     for name, file in BINARIES.items():
         code = base64.b64encode((HERE / file).read_bytes()).decode()
         source = source.replace("/* binaries */", f'{name}: "{code}", /* binaries */')
-    return source.replace(" /* binaries */", "").replace("/* views */", "\n".join(views))
+    source = source.replace(" /* binaries */", "").replace("/* views */", "\n".join(views))
+    return source.replace("/* instrument */", (HERE / "instrument.js").read_text(encoding="utf-8"))
 
 
 class LiveFigure(anywidget.AnyWidget):
@@ -57,6 +59,7 @@ class LiveFigure(anywidget.AnyWidget):
     label = traitlets.Unicode().tag(sync=True)
     picture = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Unicode().tag(sync=True)
+    instrument = traitlets.Unicode().tag(sync=True)
     megabytes = traitlets.Float().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
     z = traitlets.List().tag(sync=True)
@@ -76,22 +79,31 @@ class LiveFigure(anywidget.AnyWidget):
     def _empty_trays(self):
         return [[], [], []]  # new ones, as a default value would be shared by all figures
 
-    def __init__(self, generator=None, name=None, **state):
+    def __init__(self, generator=None, name=None, instrument=None, light=False, **state):
+        packed = {}
         if generator is not None:
-            header, weights = pack(generator)
-            state["weights"] = weights_name(header, weights, name)
-            state["megabytes"] = round(len(weights) * 4 / 3 / 1e6, 1)  # as base64
-            self._send_weights = lambda: self.send({"header": header}, [weights])
-        super().__init__(**state)
-        self.on_msg(
-            lambda _widget, message, _buffers: (
-                self._send_weights() if message == "weights" else None
+            header, weights = pack(generator, light)
+            state["weights"] = weights_name(
+                header, weights, name and (f"{name}-light" if light else name)
             )
-        )
+            state["megabytes"] = round(len(weights) * 4 / 3 / 1e6, 1)  # as base64
+            packed[state["weights"]] = header, weights
+        if instrument is not None:
+            header, weights = pack_instrument(instrument)
+            state["instrument"] = weights_name(header, weights, instrument.card.get("name"))
+            packed[state["instrument"]] = header, weights
+        super().__init__(**state)
+
+        def answer(_widget, name, _buffers):
+            if name in packed:
+                header, data = packed[name]
+                self.send({"header": header, "of": name}, [data])
+
+        self.on_msg(answer)
 
     def html(self):
         """The figure on a page: its static picture and its state, which engine.js brings to life."""
-        names = ("view", "label", "weights", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at",
+        names = ("view", "label", "weights", "instrument", "megabytes", "data", "z", "units", "ends", "t", "path", "nudges", "at",
                  "trays", "norm", "amounts", "chosen", "unit")  # fmt: skip
         state = html.escape(
             json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":"))
@@ -104,6 +116,28 @@ class LiveFigure(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options):
         formats, metadata = super()._repr_mimebundle_(**options)
         return formats | {"text/html": self.html()}, metadata
+
+
+def opening(trained, latents, units, instrument, stage="8x8", seed=0):
+    """A large room that walks on when dragged, and forgets its windows at a button (the book's first page).
+
+    Arguments: `trained`, a `Pretrained`; `latents`, (n, z_dim), the rooms of the walk, which ends where it begins;
+    `units`, those of `stage` that the button switches off; `instrument`, a `measure.Instrument`, which says in the
+    page how likely a window is, there and with as many random units off; `seed` draws those.
+    """
+    network = trained.generator
+    latents = _beside(network, latents)
+    with torch.no_grad():
+        shown = network(latents[:1])
+    width = activations_of(network, stage, latents[:1]).shape[1]
+    twin = torch.randperm(width, generator=torch.Generator().manual_seed(seed))[: len(units)]
+    return LiveFigure(
+        network, trained.card.get("name"), instrument, light=True, view="opening",
+        picture=picture_uri(figures.sheet(shown, 1), "png"), ends=_numbers(latents), z=_numbers(latents[:1]),
+        data={"prior": trained.card["prior"], "stage": stage, "units": [int(unit) for unit in units],
+              "twin": twin.tolist(), "width": width},
+        label="A bedroom that a network has drawn, as the book's build has drawn it",
+    )  # fmt: skip
 
 
 def film(trained):
@@ -124,16 +158,17 @@ def film(trained):
         for some in bins
     ]
     return LiveFigure(
-        view="film", picture=_picture(sheet), at=times - 1, data={"steps": steps, "log": log},
+        view="film", picture=picture_uri(sheet), at=times - 1, data={"steps": steps, "log": log},
         label=f"{tiles} samples from the same latents at {times} times from step {steps[0]} to step {steps[-1]}",
     )  # fmt: skip
 
 
-def walk(trained, generator=None, directions=5, rooms=9):
+def walk(trained, generator=None, directions=5, rooms=9, instrument=None):
     """Two rooms and the way between them, nudges of z, and a wall of `rooms` to walk through (chapter 2).
 
     Arguments: `trained`, a `Pretrained`; `generator`, the torch.Generator to draw latents from; `directions`, how
-    many of `walking.top_directions` at the first room can be nudged.
+    many of `walking.top_directions` at the first room can be nudged; `instrument`, a `measure.Instrument` that reads in
+    the page how likely a window is along the walk, and along the cross-fade.
     """
     network, prior = trained.generator, trained.card["prior"]
     latents = _beside(network, draw_z(2 + rooms, network.z_dim, prior, generator))
@@ -146,36 +181,52 @@ def walk(trained, generator=None, directions=5, rooms=9):
         strip = network(walking.line(latents[0], latents[1], 9))
     ends, wall = _numbers(latents[:2]), _numbers(latents[2:])
     return LiveFigure(
-        network, trained.card.get("name"), view="walk", picture=_picture(figures.sheet(strip, 9)),
+        network, trained.card.get("name"), instrument, view="walk", picture=picture_uri(figures.sheet(strip, 9)),
         data={"prior": prior, "directions": _numbers(ways), "wall": wall},
         ends=ends, z=ends[:1], nudges=[0.0] * (directions + network.z_dim),
         label="Nine images on a straight line between two latents",
     )  # fmt: skip
 
 
-def arithmetic(trained, pool, labels, trays, directions=None, generator=None):
+def arithmetic(trained, pool, labels, trays, directions=None, generator=None, instrument=None):
     """A - B + C with its eight neighbours, from three trays that the reader fills from a pool of samples (chapter 5).
 
     Arguments: `trained`, a `Pretrained`; `pool`, latents (n, z_dim); `labels`, n texts, what each sample is; `trays`,
     three lists of indices into the pool to start with; `directions`, name to a step in z (z_dim,), along which
-    sliders move the sum by up to once either way; `generator`, the torch.Generator to draw the neighbours' noise from.
+    sliders move the sum by up to once either way; `generator`, the torch.Generator to draw the neighbours' noise from;
+    `instrument`, a `measure.Instrument` for faces that says in the page what arrived, what stayed, and what is still a
+    face, also of C plus a random vector.
     """
     # here, as chapters 1 and 2 need no scikit-learn, which is 80 MB of a kernel
-    from dcgan_book.arithmetic import NORMS, combine, neighbours, usual_norm
+    from dcgan_book.arithmetic import (
+        KEPT,
+        NORMS,
+        TOLERANCE,
+        combine,
+        neighbours,
+        random_like,
+        usual_norm,
+    )
 
     prior, pool = trained.card["prior"], _beside(trained.generator, pool).round(decimals=DIGITS)
+    first = [int((pool == z).all(1).nonzero()[0]) for z in pool]  # no sample twice
+    kept = sorted(set(first))
+    trays = [[kept.index(first[i]) for i in tray] for tray in trays]
+    pool, labels = pool[kept], [list(labels)[i] for i in kept]
     centre = combine(*(pool[list(tray)] for tray in trays), prior=prior)
     nine = neighbours(centre, prior, generator)
     noise = torch.cat([nine[:4], nine[5:]]) - centre
     with torch.no_grad():
         shown = trained.generator(nine)
+    way = random_like(torch.ones(1, pool.shape[1]), torch.Generator().manual_seed(0))
     steps = [
         {"name": name, "step": _numbers(step[None])[0]} for name, step in (directions or {}).items()
     ]
     return LiveFigure(
-        trained.generator, trained.card.get("name"), view="arithmetic", picture=_picture(figures.sheet(shown, 3)),
-        data={"pool": _numbers(pool), "labels": list(labels), "noise": _numbers(noise), "directions": steps,
-              "usual": usual_norm(prior, pool.shape[1]), "norms": NORMS[: 3 if prior == "uniform" else 2]},
+        trained.generator, trained.card.get("name"), instrument, view="arithmetic", picture=picture_uri(figures.sheet(shown, 3)),
+        data={"pool": _numbers(pool), "labels": labels, "noise": _numbers(noise), "directions": steps,
+              "usual": usual_norm(prior, pool.shape[1]), "norms": NORMS[: 3 if prior == "uniform" else 2],
+              "kept": KEPT, "tolerance": TOLERANCE, "random": (way[0] / way.norm()).tolist()},
         trays=[list(tray) for tray in trays], amounts=[0.0] * len(steps), z=_numbers(nine),
         label="A sum of latents, A - B + C, among eight neighbours",
     )  # fmt: skip
@@ -190,19 +241,20 @@ def picker(trained, seeds, latents, concepts, page=27):
     with torch.no_grad():
         shown = trained.generator(_beside(trained.generator, latents[:page]))
     return LiveFigure(
-        trained.generator, trained.card.get("name"), view="picker", picture=_picture(figures.sheet(shown, 9)),
+        trained.generator, trained.card.get("name"), view="picker", picture=picture_uri(figures.sheet(shown, 9)),
         data={"seeds": [int(seed) for seed in seeds], "latents": _numbers(latents), "concepts": list(concepts),
               "page": page},
         label=f"{len(shown)} samples to choose exemplars from",
     )  # fmt: skip
 
 
-def forgetting(trained, z, rankings, insertion):
+def forgetting(trained, z, rankings, insertion, instrument=None):
     """Rooms with all units on, and without some; units of a ranking go off in order or singly, windows can be painted.
 
     Arguments: `trained`, a `Pretrained`; `z`, (n, z_dim), the first rooms; `rankings`, name to a pair of a stage and all
     its units in order, of which the first has a quarter off at the start; `insertion`, a stage, units and their values
-    for the cells that the reader paints, as `hooks.ablate` takes them (chapter 4).
+    for the cells that the reader paints, as `hooks.ablate` takes them; `instrument`, a `measure.Instrument` that counts
+    in the page the windows that are left, also with as many random units off (chapter 4).
     """
     stage, units = next(iter(rankings.values()))
     start = edit(stage, units[: len(units) // 4])
@@ -216,11 +268,16 @@ def forgetting(trained, z, rankings, insertion):
         {"name": name, "stage": stage, "units": [int(unit) for unit in units]}
         for name, (stage, units) in rankings.items()
     ]
+    random = torch.Generator().manual_seed(0)
+    twin = {
+        stage: torch.randperm(len(units), generator=random).tolist()
+        for stage, units in rankings.values()
+    }
     painted = edit(at, on, [round(value, DIGITS) for value in torch.as_tensor(values).tolist()])
     return LiveFigure(
-        trained.generator, trained.card.get("name"), view="forgetting", z=_numbers(z), units=[start],
-        picture=_picture(figures.sheet(torch.cat([before, after]), len(z))),
-        data={"prior": trained.card["prior"], "rankings": named,
+        trained.generator, trained.card.get("name"), instrument, view="forgetting", z=_numbers(z), units=[start],
+        picture=picture_uri(figures.sheet(torch.cat([before, after]), len(z))),
+        data={"prior": trained.card["prior"], "rankings": named, "twin": twin,
               "insertion": painted | {"side": int(at.split("x")[0])}},
         label=f"{len(z)} rooms with all units on, and below them without {len(start['units'])} units of {stage}",
     )  # fmt: skip
@@ -271,13 +328,13 @@ def units(networks, rooms_shown, chosen, stage="4x4", layer="8x8"):
         for kind in lifts
     ]
     return LiveFigure(
-        view="units", picture=_picture(figures.sheet(first, n)),
+        view="units", picture=picture_uri(figures.sheet(first, n)),
         data={
             "units": [{"unit": unit, "group": group, "object": name} for group, name, unit in chosen],
             "objects": objects, "index": {name: rooms.LABELS.index(name) for name in objects},
             "fields": [[fields[u][i] for u in range(len(chosen))] for i in range(n)], "lifts": by_room,
-            "sheet": _picture(figures.sheet(rest, n), quality=60),
-            "labels": _picture(np.concatenate(list(rooms_shown.labels), 1), "png"),
+            "sheet": picture_uri(figures.sheet(rest, n), quality=60),
+            "labels": picture_uri(np.concatenate(list(rooms_shown.labels), 1), "png"),
         },
         label=f"{n} rooms, and below them the guided image of a unit, its Grad-CAM, and the guided image of random weights",
     )  # fmt: skip
@@ -318,7 +375,7 @@ def _tenths(value):
     return None if np.isnan(value) else round(value, 1)  # JSON knows no NaN
 
 
-def _picture(array, kind="webp", quality=75):
+def picture_uri(array, kind="webp", quality=75):
     """A data URI of uint8 (h, w, 3), small enough to stand in a page; of (h, w) as a PNG, whose numbers stay."""
     buffer, options = (
         io.BytesIO(),

@@ -11,8 +11,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 LANES = 8  # output channels that engine.js computes at once
 RUN = 4  # input numbers that it takes at once
-LAST_BITS = (10, 12, 12)  # of the last three stages, which have few weights, and errors that show
-BITS = 8  # of the stages before them, which hold nearly all weights
+LAST_BITS = (8, 10, 12)  # of the last three stages, which have few weights, and errors that show
+BITS = 6  # of the stages before them, which hold nearly all weights
+LAST_STEPS = (3, 12, 100)  # light weights: steps to an output's root mean square, stages as above
+STEPS = 1
 
 
 def fold(generator):
@@ -37,31 +39,42 @@ def fold(generator):
     return folded
 
 
-def bits_of(generator):
-    """How many bits a weight of each stage gets, for a generator of any size: name to bits."""
-    names = list(generator.stages)
-    return dict.fromkeys(names, BITS) | dict(zip(names[-len(LAST_BITS) :], LAST_BITS, strict=True))
+def scales(generator, light=False):
+    """The unit in which the weights of each stage are whole numbers: one (outputs,) for each stage.
+
+    Usually it gives the largest weight of an output `BITS` or `LAST_BITS`. `light` weights, half as many bytes, are
+    rounded to `STEPS` or `LAST_STEPS` to a root mean square, which a large weight can exceed.
+    """
+    usual, last = (STEPS, LAST_STEPS) if light else (BITS, LAST_BITS)
+    weights = [weight for weight, _ in fold(generator)]
+    fine = [usual] * (len(weights) - len(last)) + list(last)
+    made = []
+    for weight, number in zip(weights, fine, strict=True):
+        if light:
+            unit = weight.square().mean((0, 2, 3)).sqrt() / number
+        else:
+            unit = weight.abs().amax((0, 2, 3)) / (2 ** (number - 1) - 1)
+        made.append(unit.clamp(min=1e-12))
+    return made
 
 
-def pack(generator):
+def pack(generator, light=False):
     """A generator as engine.js takes it: a header, and zlib's bytes of scales, biases and weights.
 
-    Scales and biases are float32. Weights are integers of `bits_of` bits (int8 or int16), in units
-    of their output channel's scale, in the order in which engine.js reads them: stage, parity of
-    the output's row and column, block of eight output channels, window, input channel, output
-    channel. The header is a dict. Raises ValueError as `fold` does.
+    Scales and biases are float32. Weights are integers (int8 or int16) in units of their output channel's scale, see
+    `scales`, in the order in which engine.js reads them: stage, parity of the output's row and column, block of eight
+    output channels, window, input channel, output channel. The header is a dict. Raises ValueError as `fold` does.
     """
-    header, vectors, integers, bits_by_stage = [], [], [], bits_of(generator)
-    for (name, stage), (weight, bias) in zip(
-        generator.stages.items(), fold(generator), strict=True
+    header, vectors, integers, units = [], [], [], scales(generator, light)
+    for (name, stage), (weight, bias), scale in zip(
+        generator.stages.items(), fold(generator), units, strict=True
     ):
         convolution = stage[0]
         first = name == "4x4"
         step, padding = (4, 0) if first else (convolution.stride[0], convolution.padding[0])
         inputs, outputs = _up(weight.shape[0], RUN if first else LANES), _up(weight.shape[1], LANES)
-        bits = bits_by_stage[name]
-        scale = weight.abs().amax((0, 2, 3)).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
         rounded = (weight / scale[:, None, None]).round().numpy()
+        bits = 8 if np.abs(rounded).max() < 128 else 16
         # filled up with zeros
         padded = np.zeros((inputs, outputs, *weight.shape[2:]), "<i1" if bits == 8 else "<i2")
         padded[: weight.shape[0], : weight.shape[1]] = rounded
@@ -103,12 +116,7 @@ def weights_name(header, data, name=None):
     return f"{name}-{digest}" if name else digest
 
 
-def weights_script(generator, name):
-    """The name of a generator's weights, and a script that gives them to a page: also from a folder, unlike `fetch`."""
-    header, data = pack(generator)
-    name = weights_name(header, data, name)
+def weights_script(name, header, data):
+    """A script that gives packed weights to a page under a name: also from a folder, unlike `fetch`."""
     entry = json.dumps({"header": header, "data": base64.b64encode(data).decode()})
-    return (
-        name,
-        f"((globalThis.dcganLive ??= {{}}).weights ??= {{}})[{json.dumps(name)}] = {entry};\n",
-    )
+    return f"((globalThis.dcganLive ??= {{}}).weights ??= {{}})[{json.dumps(name)}] = {entry};\n"

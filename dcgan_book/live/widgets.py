@@ -4,15 +4,20 @@ A widget shows what a function returns and passes on what the reader does; it co
 """
 
 import html
+import io
 import os
 import threading
 import time
 
 import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from IPython.display import display
+from PIL import Image, ImageOps
 
 from dcgan_book import figures, training
+from dcgan_book.latents import to_batch
 
 
 def show(widget, sentence="", still=""):
@@ -38,6 +43,34 @@ def follow(figure, describe, still):
     figure.observe(update, "z")
     show(line, still)
     return line
+
+
+def upload(answer, sentence):
+    """A button that takes a picture of the reader's own, and below it what `answer` makes of it.
+
+    Arguments: `answer`, from the square in the picture's middle, (1, 3, 64, 64) in [-1, 1], to images (n, 3, 64, 64);
+    `sentence`, what a page without a kernel says in its place. Returns an ipywidgets.VBox of button, line and picture.
+    """
+    button = ipywidgets.FileUpload(accept="image/*", description="Your picture")
+    line, below = ipywidgets.Label(), ipywidgets.Image(layout={"display": "none"})
+
+    def update(_):
+        try:
+            picture = Image.open(io.BytesIO(button.value[-1]["content"]))
+            square = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (64, 64))
+        except (OSError, ValueError) as error:
+            line.value = f"not a picture that can be read: {error}"
+            return
+        images = answer(to_batch(np.asarray(square)[None]))
+        with figures.style():
+            fig = figures.grid(images, columns=len(images))
+        below.value, line.value, below.layout.display = figures.png(fig), "", ""
+        plt.close(fig)
+
+    button.observe(update, "value")
+    box = ipywidgets.VBox([button, line, below])
+    show(box, sentence)
+    return box
 
 
 class LiveTraining:

@@ -5,6 +5,8 @@ from dcgan_book.measure.distances import (
     Diversity,
     Memorisation,
     Neighbours,
+    among,
+    chessboard,
     diversity,
     frechet,
     frechet_interval,
@@ -15,6 +17,7 @@ from dcgan_book.measure.intervals import (
     Estimate,
     bootstrap,
     correlation,
+    over_trainings,
     paired,
     rates,
     wilson,
@@ -46,6 +49,9 @@ from dcgan_book.measure.scores import (
 )
 
 __all__ = [
+    "among",
+    "chessboard",
+    "over_trainings",
     "BATCH",
     "COPIES",
     "DARK",

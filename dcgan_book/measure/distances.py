@@ -1,7 +1,7 @@
 """Distances between sets of images, diversity, and the test for memorised ones (paper, section 6)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from dcgan_book.measure.intervals import Estimate, _normal, wilson
 from dcgan_book.measure.reading import BATCH, Instrument, MeasureError, as_images, load
 
 COPIES = 0.05  # share of samples that may be copies before a generator is said to memorise
+PLANTED = (0.01, 0.02, 0.05)  # shares of copies for which the test's power is measured
 
 
 def frechet(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -49,6 +50,30 @@ def frechet_interval(
     )
     half = _normal(level) * draws.std().item()
     return Estimate(value, max(value - half, 0.0), value + half)
+
+
+def chessboard(
+    images: torch.Tensor, real: torch.Tensor, resamples: int = 1000, level: float = 0.95
+) -> Estimate:
+    """Power of the finest chessboard in images over that in real ones: 1 without the grid that strided layers leave.
+
+    images, real: (n, 3, s, s) with s even. It is the mean squared spectrum at the Nyquist frequency of both axes
+    (Odena 2016, doi 10.23915/distill.00003). Returns an Estimate, bootstrapped over images of both.
+    """
+    signs = 1 - 2 * (torch.arange(images.shape[-1]) % 2).float()
+    ours, theirs = (
+        torch.einsum("nhw,h,w->n", part.float().mean(1), signs, signs).double().square()
+        for part in (images, real)
+    )
+    random = stream(0, "chessboard")
+    draws = torch.tensor(
+        [
+            _resample(ours, random).mean() / _resample(theirs, random).mean()
+            for _ in range(resamples)
+        ]
+    )
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype)
+    return Estimate((ours.mean() / theirs.mean()).item(), *draws.quantile(tails).tolist())
 
 
 def _resample(features, random):
@@ -110,6 +135,23 @@ def _distances(first, second):
     return torch.cdist(first, second) / math.sqrt(first.shape[1])
 
 
+def among(features: torch.Tensor, real: torch.Tensor, k: int = 3) -> torch.Tensor:
+    """Which images lie among real ones: nearer to one of them than its own k-th neighbour is; bool (n,).
+
+    features, real: (n, d) and (m, d), from `Instrument.features`. The share of generated images that do is the precision of
+    Kynkaanniemi 2019 (arXiv 1904.06991); compare it with the same share of further real images, which is not 1.
+    Raises MeasureError for fewer than k + 1 real images.
+    """
+    if len(real) <= k:
+        raise MeasureError(f"{len(real)} real images have no neighbour number {k}")
+    reach = torch.cat(
+        [
+            _distances(part, real).kthvalue(k + 1).values for part in real.split(1000)
+        ]  # the first is itself
+    )
+    return torch.cat([(_distances(part, real) <= reach).any(1) for part in features.split(1000)])
+
+
 class Neighbours(NamedTuple):
     """The nearest reference of each query: distance (n,), a root mean square, and index (n,)."""
 
@@ -169,12 +211,14 @@ class Memorisation:
     nearer: Estimate of the chance that a sample is nearer to the training images than a held-out image is; 0.5
     where they are alike, 1 for a copier, under 0.5 for samples that look like nothing real.
     copies: Estimate of the share of samples that are copies, from what lies nearest to them: see `memorisation`.
+    power: of such a share of planted copies, how often the test finds some; empty where none were planted.
     """
 
     generated: torch.Tensor
     real: torch.Tensor
     nearer: Estimate
     copies: Estimate
+    power: dict[float, float] = field(default_factory=dict)
 
     @property
     def memorised(self) -> bool:
@@ -189,6 +233,7 @@ def memorisation(
     by: str = "features",
     instrument: Instrument | None = None,
     level: float = 0.95,
+    planted: torch.Tensor | np.ndarray | None = None,
 ) -> Memorisation:
     """Tests whether samples copy the images that their generator was trained on.
 
@@ -198,27 +243,46 @@ def memorisation(
     trained on? Without copying the two kinds are alike to it, and it is so with chance c = N / (N + M), their
     share; a copier always says yes. copies = (share - c) / (1 - c), with Wilson's interval at Kish's effective
     number, as a real image may be nearest to many samples. (The idea of Meehan 2020, arXiv 2004.05675.)
+    planted: training images, changed as a copier might: in 200 mixtures of samples and so many of these, how often does
+    the interval of `copies` lie above zero? A test that would not find them acquits nobody.
     Returns a Memorisation. Raises MeasureError if one of the sets is empty.
     """
     if not (len(generated) and len(training) and len(held_out)):
         raise MeasureError("the memorisation test needs generated, training and held-out images")
     reader = _reader(by, instrument)
-    samples, others = (
-        _points(generated, by, instrument),
-        _points(held_out[: len(generated)], by, instrument),
+    samples, others, known = (
+        _points(images, by, instrument) if len(images) else torch.empty(0)
+        for images in (generated, held_out[: len(generated)], () if planted is None else planted)
     )
+    samples = torch.cat([samples, known.to(samples).view(-1, samples.shape[1])])
     both = _closest(torch.cat([samples, others]), training, *reader)
     own, real = both.distance.split([len(samples), len(others)])
     apart = _closest(samples, held_out, *reader)
 
     trained_on = own < apart.distance
     nearest_real = torch.where(trained_on, both.index[: len(samples)], apart.index + len(training))
-    counts = torch.bincount(nearest_real).double()
-    effective = len(samples) ** 2 / counts.square().sum().item()
     chance = len(training) / (len(training) + len(held_out))
-    share = wilson(trained_on.double().mean().item() * effective, effective, level)
-    copies = Estimate(*((bound - chance) / (1 - chance) for bound in share))
-    return Memorisation(own, real, _nearer(own, real, level), copies)
+    n = len(generated)
+    effective = n**2 / torch.bincount(nearest_real[:n]).double().square().sum().item()
+
+    def copies(which):
+        share = wilson(trained_on[which].double().mean().item() * effective, effective, level)
+        return Estimate(*((bound - chance) / (1 - chance) for bound in share))
+
+    power = {}
+    for share in PLANTED if len(known) else ():
+        mixtures = (_mixture(n, len(known), share, stream(i, "planted")) for i in range(200))
+        power[share] = sum(copies(mixture).low > 0 for mixture in mixtures) / 200
+    nearer = _nearer(own[:n], real, level)
+    return Memorisation(own[:n], real, nearer, copies(torch.arange(n)), power)
+
+
+def _mixture(n, planted, share, random):
+    """Indices of n resampled images, of which a share are planted ones: these stand behind the n samples."""
+    which = torch.randint(n, (n,), generator=random)
+    count = round(share * n)
+    which[:count] = n + torch.randint(planted, (count,), generator=random)
+    return which
 
 
 def _nearer(first, second, level):

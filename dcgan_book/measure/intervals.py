@@ -82,6 +82,38 @@ def bootstrap(
     return Estimate(mean, min(low, mean), max(high, mean))
 
 
+def over_trainings(
+    trainings: Sequence[torch.Tensor | Sequence[float]], level: float = 0.95, resamples: int = 1000
+) -> Estimate:
+    """The mean over trainings of what was drawn in each, with an interval over both, the trainings and the draws.
+
+    trainings: values (n,) of each, n may differ. The bootstrap draws trainings with replacement, and then values within
+    each of them (two stages: Davison and Hinkley 1997, section 3.8); of one training it is `bootstrap`. Returns an Estimate.
+    Raises MeasureError where a training has no values.
+    """
+    groups = [torch.as_tensor(values).double().flatten() for values in trainings]
+    if not groups or not all(map(len, groups)):
+        raise MeasureError(f"{[len(group) for group in groups]} values of trainings to average")
+    random = stream(0, "over trainings")
+    count = len(groups)
+    # of each training as many resampled means as trainings are drawn, (resamples, trainings, draws)
+    means = torch.stack(
+        [
+            group[torch.randint(len(group), (resamples, count, len(group)), generator=random)].mean(
+                2
+            )
+            for group in groups
+        ],
+        1,
+    )
+    chosen = torch.randint(count, (resamples, 1, count), generator=random)
+    draws = means.gather(1, chosen).mean((1, 2))
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = draws.quantile(tails).tolist()
+    mean = sum(group.mean().item() for group in groups) / count
+    return Estimate(mean, min(low, mean), max(high, mean))
+
+
 def correlation(
     first: torch.Tensor | Sequence[float],
     second: torch.Tensor | Sequence[float],

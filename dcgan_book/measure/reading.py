@@ -39,6 +39,7 @@ VISIBLE = 8
 BATCH = 250  # images read at a time
 
 
+SURE = 0.9  # probability of a pixel's label above which the instrument is sure of it
 DARK = 0.33  # daylight below which it is night: the middle of the gap that rooms leave
 
 
@@ -51,7 +52,8 @@ class Reading:
     """What the instrument sees in n images, on the CPU.
 
     probability, presence: object name to float or bool (n,). labels: uint8 (n, 64, 64), indices into `names`, the
-    world's `LABELS`. features: (n, 128). factors: name to (n,), see `Instrument.factors`.
+    world's `LABELS`. features: (n, 128). factors: name to (n,), see `Instrument.factors`. clear: share of an image's
+    pixels that it is sure of, (n,): where the label has a probability over `SURE`.
     """
 
     probability: dict
@@ -59,6 +61,7 @@ class Reading:
     labels: torch.Tensor
     features: torch.Tensor
     factors: dict
+    clear: torch.Tensor
     names: tuple = rooms.LABELS
 
     def __len__(self) -> int:
@@ -87,12 +90,14 @@ class Instrument:
 
     def read(self, images: torch.Tensor | np.ndarray) -> Reading:
         """Everything at once: a `Reading`."""
-        logits, features, outputs = self._run(images, lambda maps: (
-            self.network.decode(maps).argmax(1).byte(), *self.network.describe(maps)))  # fmt: skip
-        probability = self._probability(logits, outputs)
+        labels, clear, features, outputs = self._run(images, lambda maps: (
+            *_labels(self.network.decode(maps)), *self.network.describe(maps)))  # fmt: skip
+        probability = self._probability(labels, outputs)
         presence = {name: value > 0.5 for name, value in probability.items()}
         names = self.schema.world.LABELS
-        return Reading(probability, presence, logits, features, self._factors(outputs), names)
+        return Reading(
+            probability, presence, labels, features, self._factors(outputs), clear, names
+        )
 
     def presence(self, images: torch.Tensor | np.ndarray) -> dict[str, torch.Tensor]:
         """Which objects are there: name in the world's `OBJECTS` to bool (n,); of faces also "face", whether it is one.
@@ -159,6 +164,12 @@ class Instrument:
             for i in range(0, len(images), BATCH)
         ]
         return [torch.cat(part) for part in zip(*parts, strict=True)]
+
+
+def _labels(logits):
+    """The most probable label of each pixel, and the share of the pixels for which it is beyond doubt."""
+    most, labels = logits.float().softmax(1).max(1)
+    return labels.byte(), (most > SURE).float().mean((1, 2))
 
 
 def load(folder: str | Path = FOLDER, device: str | torch.device = "cpu") -> Instrument:

@@ -9,8 +9,8 @@ import torch
 
 from dcgan_book import pretrained
 from dcgan_book.cache import atomic_write
-from dcgan_book.latents import draw_z, recalibrate, stream
-from dcgan_book.measure.distances import diversity, frechet_interval, memorisation
+from dcgan_book.latents import draw_z, recalibrate, stream, to_batch
+from dcgan_book.measure.distances import chessboard, diversity, frechet_interval, memorisation
 from dcgan_book.measure.intervals import Estimate, rates, wilson
 from dcgan_book.measure.network import FACES, SCHEMAS
 from dcgan_book.measure.reading import BATCH, Instrument, MeasureError, load
@@ -93,7 +93,9 @@ def scores(
     recalibrate(blank, prior, 1024, seed).to(device)
     nothing = instrument.features(sample(blank, n, prior, seed, device))
     copied = {
-        by: memorisation(images[:most], training, real.images, by, instrument)
+        by: memorisation(
+            images[:most], training, real.images, by, instrument, planted=_like_copies(training)
+        )
         for by, most in (("features", n), ("pixels", 1000))
     }
     content = _content_of_faces if instrument.schema is FACES else _content_of_rooms
@@ -108,11 +110,18 @@ def scores(
             "floor": numbers(frechet_interval(floor, other)),
             "untrained": numbers(frechet_interval(nothing, other)),
         },
+        "chessboard": numbers(chessboard(images, to_batch(real.images[n : 2 * n]))),
         "diversity": _variety(reading.features, other, threshold),
         "memorisation": {
             by: _copying(test, len(training), held_out) for by, test in copied.items()
         },
     }
+
+
+def _like_copies(training, most=1000):
+    """Training images as a copier might draw them: a pixel to the side, and a little darker."""
+    some = training[:: max(1, len(training) // most)][:most]
+    return (np.roll(some, 1, axis=2) * 0.95).astype(np.uint8)
 
 
 def _variety(generated, real, threshold):
@@ -132,6 +141,7 @@ def _copying(test, training, held_out):
         "training": training,
         "held_out": held_out,
         "copies": numbers(test.copies),
+        "power": {str(share): found for share, found in test.power.items()},
         "nearer_than_real": numbers(test.nearer),
         "median_distance": rounded(test.generated.median().item()),
         "median_distance_real": rounded(test.real.median().item()),

@@ -37,7 +37,7 @@ class Colours:
         presence = {
             name: (labels == LABELS.index(name)).sum((1, 2)) >= 8 for name in ("window", "bed")
         }
-        return measure.Reading({}, presence, labels, images.mean((2, 3)), {})
+        return measure.Reading({}, presence, labels, images.mean((2, 3)), {}, images[:, 0, 0, 0])
 
 
 @pytest.fixture(scope="module")

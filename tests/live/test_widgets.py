@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 
 import anywidget
@@ -250,6 +251,29 @@ def test_a_line_follows_a_live_figure(displayed):
     assert bundle["text/html"] == "<p>Here &lt;no&gt; kernel runs.</p>" and VIEW in bundle
     figure.z = [[4.0, 5.0]]
     assert line.value == "&lt;9&gt;"
+
+
+def test_a_picture_of_the_readers_is_cut_to_its_middle_and_answered(displayed):
+    seen = []
+
+    def answer(image):
+        seen.append(image)
+        return torch.cat([image, -image])
+
+    button, line, below = widgets.upload(answer, "a button stands here").children
+    ((bundle,), _) = displayed[0]
+    assert bundle["text/html"] == "<p>a button stands here</p>"
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 255
+    data = BytesIO()
+    Image.fromarray(wide).save(data, "PNG")
+    button.value = ({"name": "x.png", "type": "image/png", "size": 1, "content": data.getvalue(),
+                     "last_modified": datetime.now(UTC)},)  # fmt: skip
+    assert seen[0].shape == (1, 3, 64, 64) and seen[0][..., 8:-8].min() > 0.9
+    assert Image.open(BytesIO(below.value)).width > 100 and line.value == ""
+    button.value = ({"name": "x.png", "type": "image/png", "size": 1, "content": b"no picture",
+                     "last_modified": datetime.now(UTC)},)  # fmt: skip
+    assert len(seen) == 1 and line.value.startswith("not a picture that can be read")
 
 
 def test_starting_shows_the_whole_view_once(live, displayed):

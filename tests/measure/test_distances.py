@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from measure_helpers import blurred, noisy, normal, random
 from scipy import linalg
+from sklearn.neighbors import NearestNeighbors
 
 from dcgan_book import measure
 from dcgan_book.latents import to_batch
@@ -115,6 +116,18 @@ def test_frechet_grows_with_damage(instrument, held_out, reading):
     assert floor < measure.frechet(instrument.features(shuffled), features) / 10
 
 
+def test_the_chessboard_that_was_added_is_measured(held_out):
+    """Power is that of the spectrum's last corner; noise has as much of it, and nothing else adds any."""
+    real = to_batch(held_out.images[:200])
+    found = measure.chessboard(real + 0.1, real)
+    assert found.value == pytest.approx(1, abs=1e-3) and found.low < 1 < found.high
+    board = 0.05 - 0.1 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
+    theirs = torch.fft.fft2(real.mean(1))[:, 32, 32].abs().square().mean()
+    ours = torch.fft.fft2((real + board).mean(1))[:, 32, 32].abs().square().mean()
+    assert measure.chessboard(real + board, real).value == pytest.approx(float(ours / theirs), 1e-3)
+    assert measure.chessboard(real + board, real).low > 10
+
+
 # -------------------------------------------------------------------------- neighbours and memorisation
 
 
@@ -137,6 +150,20 @@ def test_blocks_do_not_change_the_nearest():
     )
     assert torch.equal(whole.index, parts.index)
     torch.testing.assert_close(whole.distance, parts.distance)
+
+
+def test_images_among_others_are_what_scikit_learn_finds():
+    real, queries = normal(400, 5), 1.2 * normal(300, 5, seed=1)
+    reach = (
+        NearestNeighbors(n_neighbors=4).fit(real).kneighbors(real)[0][:, 3]
+    )  # the first is itself
+    apart = np.linalg.norm(queries[:, None] - real[None], axis=2)
+    expected = (apart <= reach).any(1)
+    assert 0.1 < expected.mean() < 0.95
+    assert (measure.among(queries, real).numpy() == expected).all()
+    assert measure.among(real, real).all() and not measure.among(real + 50, real).any()
+    with pytest.raises(MeasureError, match="no neighbour number 3"):
+        measure.among(queries, real[:3])
 
 
 def test_nearest_goes_by_features_or_pixels_only(held_out):
@@ -178,6 +205,18 @@ def test_the_share_of_copies_is_estimated(instrument, split):
     mixture = torch.cat([noisy(to_batch(training[:90]), 0.02), new[:210]])
     found = measure.memorisation(mixture, training, others, instrument=instrument)
     assert found.memorised and found.copies.low < 0.3 < found.copies.high
+
+
+def test_the_power_of_the_test_is_that_of_planted_copies(instrument, split, monkeypatch):
+    """Where training images are planted the test finds many, and rooms nobody trained on no oftener than chance."""
+    training, others, new = split
+    monkeypatch.setattr(distances, "PLANTED", (0.02, 0.3))
+    parts = training, others, "features", instrument
+    copies = measure.memorisation(new, *parts, planted=training)
+    rooms = measure.memorisation(new, *parts, planted=others[300:])
+    assert copies.power[0.02] < 0.5 and copies.power[0.3] > 0.95 and rooms.power[0.3] < 0.05
+    bare = measure.memorisation(new, *parts)
+    assert (bare.copies, bare.nearer, bare.power) == (copies.copies, copies.nearer, {})
 
 
 def test_a_generator_of_one_picture_has_an_interval_to_match(instrument, split):

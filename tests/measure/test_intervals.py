@@ -72,6 +72,31 @@ def test_bootstrap_agrees_with_scipy_and_with_itself():
         measure.bootstrap([])
 
 
+def test_an_interval_over_trainings_covers_the_mean_of_all_and_one_training_is_the_bootstrap():
+    """Twelve trainings differ by far more than their draws: an interval over draws alone would hardly ever hold the mean."""
+    inside = alone = 0
+    for i in range(40):
+        means = normal(12, seed=i)
+        trainings = [
+            mean + 0.1 * normal(50, seed=1000 + 12 * i + k) for k, mean in enumerate(means)
+        ]
+        found = measure.over_trainings(trainings, resamples=200)
+        assert found.value == pytest.approx(torch.stack(trainings).mean().item(), abs=1e-6)
+        inside += found.low < 0 < found.high
+        together = measure.bootstrap(torch.cat(trainings), resamples=200)
+        alone += together.low < 0 < together.high
+    assert 32 <= inside <= 40 and alone < 25
+    one = normal(200)
+    single, plain = measure.over_trainings([one]), measure.bootstrap(one)
+    assert single == pytest.approx(plain, abs=0.02)
+
+
+@pytest.mark.parametrize("given", [[], [[]], [[1.0], []]])
+def test_trainings_without_values_are_refused(given):
+    with pytest.raises(MeasureError, match="values of trainings"):
+        measure.over_trainings(given)
+
+
 def test_a_paired_difference_is_sharper_than_two_means():
     before = 5 * normal(400)
     after = before + 0.5 + 0.1 * normal(400, seed=1)

@@ -246,3 +246,15 @@ def test_an_instrument_at_home_is_found(tmp_path, monkeypatch):
     assert measure.load("~/mine").card == measure.load().card
     with pytest.raises(MeasureError, match="there is no instrument in .*theirs"):
         measure.load("~/theirs")
+
+
+def test_drawn_rooms_are_clear_and_cross_fades_of_them_are_not(instrument, held_out):
+    images = to_batch(held_out.images[:200])
+    drawn, faded = (
+        instrument.read(each).clear for each in (images, (images[:100] + images[100:]) / 2)
+    )
+    assert drawn.shape == (200,) and 0 <= faded.min() and drawn.max() <= 1
+    assert (faded < drawn.quantile(0.05)).float().mean() > 0.8
+    logits = instrument.network.decode(instrument.network.encode(images[:2]))
+    expected = (logits.softmax(1).amax(1) > 0.9).float().mean((1, 2))
+    assert torch.allclose(drawn[:2], expected, atol=1e-3)

@@ -47,6 +47,10 @@ def test_scores_are_written_into_the_card(tmp_path):
     assert scores["diversity"]["near_identical"]["value"] > 0.5
     assert set(scores["memorisation"]) == {"features", "pixels"}
     assert scores["memorisation"]["features"]["training"] == 60
+    assert set(scores["memorisation"]["features"]["power"]) == {"0.01", "0.02", "0.05"}
+    assert (
+        scores["chessboard"]["low"] > 100
+    )  # the grid of strided layers, which nothing has taught away
 
 
 def test_scores_stand_with_the_weights_that_were_scored(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 // Chapter 5: three trays to fill with samples, A - B + C with its eight neighbours, and steps along directions.
 views.arithmetic = async (model, root) => {
-  const { pool, labels, noise, usual, norms, directions } = model.get("data");
+  const { pool, labels, noise, usual, norms, directions, kept, tolerance, random } = model.get("data");
   const samples = pool.map((_, i) => picture(labels[i])), words = readOut(), inPixels = picture("the same sum of pixels");
   const nine = [...noise, 0].map((_, i) => picture(i === 4 ? "A - B + C" : "a neighbour of A - B + C"));
   const [drawPool, redraw] = await Promise.all([
@@ -59,6 +59,40 @@ views.arithmetic = async (model, root) => {
     put(inPixels, image);
   };
 
+  // What became of the sum, and of C plus a random vector as long as A - B, as `arithmetic.outcome` has it. The target is
+  // what most of A have and most of B have not, or the other way round.
+  const measured = Boolean(model.get("instrument")), control = picture("C and a random vector as long as A - B");
+  const verdict = el("table", {}), YES = { presentation: "man", glasses: true, beard: true, smile: true };
+  const trait = (seen, name) => ({ glasses: seen.glasses > 0.5, beard: seen.beard > 0.5, smile: seen.smile >= 0.5 })[name] ?? seen[name];
+  const stays = (seen, before, name) => tolerance[name] ? Math.abs(seen[name] - before[name]) <= tolerance[name] :
+    trait(seen, name) === trait(before, name);
+  const judge = latest(async () => {
+    const held = model.get("trays"), nine = model.get("z");
+    if (held.some((tray) => !tray.length)) return verdict.replaceChildren();
+    const draw = await reader(model), means = held.map((tray) => pool[0].map((_, i) => mean(tray, i)));
+    const of = [];
+    for (const tray of held.slice(0, 2)) of.push((await draw(tray.map((k) => pool[k]), [], true)).seen);
+    const most = (all, name) => 2 * all.filter((seen) => trait(seen, name) === YES[name]).length > all.length;
+    const target = Object.keys(YES).filter((name) => most(of[0], name) !== most(of[1], name));
+    const asked = Object.fromEntries(target.map((name) => [name, most(of[0], name)]));
+    const far = norm(means[0].map((value, i) => value - means[1][i]));
+    const centre = means[2].map((value, i) => value + far * random[i]);
+    const others = [...noise.slice(0, 4), null, ...noise.slice(4)].map((step) => centre.map((value, i) => value + (step?.[i] ?? 0)));
+    const [before] = (await draw([means[2]], [], true)).seen, beside = await draw(others, [], true);
+    put(control, beside.images[4]);
+    const count = (all) => [
+      all.filter((seen) => target.every((name) => (trait(seen, name) === YES[name]) === asked[name])),
+      all.filter((seen) => kept.every((name) => target.includes(name) || stays(seen, before, name))),
+      all.filter((seen) => seen.face > 0.5)].map((found) => found.length);
+    const say = (name) => name === "presentation" ? (asked[name] ? "man" : "woman") : asked[name] ? name : `no ${name}`;
+    const line = (tag, cells) => el("tr", {}, ...cells.map((text, i) => el(i ? tag : "th", {}, String(text))));
+    verdict.replaceChildren(
+      line("th", ["of nine images", `${target.map(say).join(", ") || "nothing asked"} arrived`, "all else stayed", "still a face"]),
+      line("td", ["A − B + C", ...count((await draw(nine, [], true)).seen)]),
+      line("td", ["C + a random vector as long", ...count(beside.seen)]));
+    root.dataset.judged = Number(root.dataset.judged ?? 0) + 1;
+  });
+
   const length = el("select", { "aria-label": "norm", onchange: () => update({ norm: length.value }) },
     ...norms.map((name) => el("option", { value: name }, `norm ${name}`)));
   const sliders = directions.map(({ name }, k) => slider(name, { min: -1, max: 1, step: 0.05, value: 0 }, (value) =>
@@ -74,6 +108,7 @@ views.arithmetic = async (model, root) => {
     sliders.forEach(({ update: set }, k) => set(model.get("amounts")[k]));
     showTrays();
     addPixels();
+    if (measured) judge();
     return redraw();
   };
   model.on("change:z", show);
@@ -82,11 +117,19 @@ views.arithmetic = async (model, root) => {
   await show();
   root.append(
     el("div", { className: "parts" },
-      part(el("div", { className: "wall" }, ...nine), words),
-      part(...names.map((name, t) => row(tabs[t], trays[t])), row(inPixels, el("span", {}, "the same sum of pixels")),
-        row(length, empty), ...sliders.map(({ element }) => row(element)))),
+      part(el("div", { className: "wall" }, ...nine), words, ...(measured ? [verdict] : [])),
+      part(...names.map((name, t) => row(tabs[t], trays[t])), row(inPixels, el("span", {}, "the same sum of pixels"),
+          ...(measured ? [control, el("span", {}, "C and a random vector")] : [])),
+        row(length, empty, saver("sum", 3, nine)), ...sliders.map(({ element }) => row(element)))),
     el("p", {}, "Samples: a click puts one into the tray that is being filled, or takes it out."),
     el("div", { className: "wall stones" }, ...stones));
+  return [
+    () => ({ trays: model.get("trays").map((held) => held.join(".")).join(","), norm: model.get("norm"),
+      move: model.get("amounts").join(",") }),
+    ({ trays: held, norm: how = model.get("norm"), move: amounts }) => update({
+      trays: held === undefined ? model.get("trays") : held.split(",").map((tray) => tray.split(".").filter(Boolean).map(Number)),
+      norm: how, amounts: amounts ? amounts.split(",").map(Number) : model.get("amounts") }),
+  ];
 };
 
 // Chapter 5: samples to choose exemplars of concepts from; what is chosen can be copied.

@@ -67,5 +67,8 @@ views.units = async (model, root) => {
   follow();
   root.append(
     el("div", { className: "wall stones" }, ...stones), row(which, next, random, el("label", {}, el("span", {}, "mask of"), object)),
-    el("div", { className: "tiles sights" }, ...canvases.map((canvas, i) => el("div", {}, canvas, names[i]))), words);
+    el("div", { className: "tiles sights" }, ...canvases.map((canvas, i) => el("div", {}, canvas, names[i]))), words,
+    row(saver("unit", canvases.length, canvases)));
+  return [() => ({ room: model.get("at"), unit: model.get("unit") }),
+    ({ room = model.get("at"), unit = model.get("unit") }) => change(model, { at: Number(room), unit: Number(unit) })];
 };

@@ -1,11 +1,13 @@
 // Chapter 4: rooms before and after units are switched off, by rank or one by one, and windows painted where one likes.
 views.forgetting = async (model, root) => {
-  const { prior, rankings, insertion } = model.get("data"), size = model.get("z")[0].length, SINGLES = 16;
+  const { prior, rankings, twin, insertion } = model.get("data"), rooms = model.get("z"), size = rooms[0].length;
+  const SINGLES = 16, DOSES = 16; // of single units, and of points of a curve
   const count = model.get("z").length, numbers = [...Array(count).keys()];
   const before = numbers.map((i) => picture(`room ${i + 1}, all units on`));
   const after = numbers.map((i) => picture(`room ${i + 1}, units off`));
   const room = picture("room 1, units off, with the windows painted on it");
-  const words = readOut(), painted = readOut();
+  const random = numbers.map((i) => picture(`room ${i + 1}, as many random units off`));
+  const words = readOut(), painted = readOut(), judged = el("p", {});
 
   // The state: units of one stage that are off, and those that are on in the cells of `region`, 0 or 1 each.
   const offs = () => model.get("units").find((edit) => !edit.region) ?? { stage: "", units: [] };
@@ -24,6 +26,8 @@ views.forgetting = async (model, root) => {
     singles.replaceChildren(...toggles(units));
     set(stage, units.slice(0, was), region());
     show();
+    light();
+    if (measured) curve();
   };
   const which = el("select", { "aria-label": "ranking of the units", onchange: choose },
     ...rankings.map(({ name, stage }, value) => el("option", { value }, `${name}, ${stage}`)));
@@ -33,8 +37,27 @@ views.forgetting = async (model, root) => {
     const { stage, units } = offs(), now = stage === ranking().stage ? units : [];
     drop(now.includes(unit) ? now.filter((other) => other !== unit) : [...now, unit]);
   };
-  const toggles = (units) => units.slice(0, SINGLES).map((unit) => button(unit, () => toggle(unit)));
-  const singles = row(...toggles(rankings[0].units));
+  const toggles = (units) => units.slice(0, SINGLES).map((unit) => {
+    const single = button("", () => toggle(unit));
+    single.append(el("canvas", { width: 64, height: 64, ariaHidden: "true" }), el("span", {}, unit));
+    return single;
+  });
+  const singles = el("div", { className: "maps" }, ...toggles(rankings[0].units));
+
+  // A single unit is shown as room 1, lit where the unit fires.
+  const light = latest(async () => {
+    const draw = await painter(model), z = model.get("z").slice(0, 1), { stage, units } = ranking(), buttons = singles.children;
+    const { images: [{ data, width }] } = await draw(z, []), maps = await draw.maps(z, stage, units.slice(0, SINGLES));
+    maps.forEach((map, i) => {
+      const side = Math.sqrt(map.length), most = Math.max(...map) || 1, cell = (at) => Math.floor((at * side) / width);
+      const lit = new ImageData(Uint8ClampedArray.from(data, (value, k) => {
+        const y = Math.floor(k / 4 / width), x = (k >> 2) % width;
+        return k % 4 === 3 ? 255 : value * (0.25 + (0.75 * map[cell(y) * side + cell(x)]) / most);
+      }), width);
+      put(buttons[i].firstElementChild, lit);
+    });
+    root.dataset.lit = Number(root.dataset.lit ?? 0) + 1;
+  });
 
   // Painting: with a pointer, or with arrow keys and the space bar.
   const cells = el("canvas", { width: insertion.side, height: insertion.side, role: "img", "aria-label": "painted cells" });
@@ -79,6 +102,7 @@ views.forgetting = async (model, root) => {
   const show = () => {
     const { stage, units } = offs(), now = region(), total = now.filter(Boolean).length;
     off.update(units.length);
+    chart.mark(units.length / ranking().units.length);
     words.value = units.length ? `${units.length} of ${ranking().units.length} units off at ${stage}` : "all units on";
     painted.value = `window units on in ${total} of ${now.length} cells; at row ${Math.floor(at / insertion.side) + 1}, ` +
       `column ${(at % insertion.side) + 1}`;
@@ -98,7 +122,43 @@ views.forgetting = async (model, root) => {
     putAll([room], await draw(z.slice(0, 1), edits));
     root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
   });
-  const fresh = button("New rooms", () => change(model, { z: numbers.map(() => randomLatent(size, prior)) }));
+
+  // The instrument reads the rooms that are shown: how many windows are left without these units, and without as many
+  // random ones. A room counts if it has a window while all units are on.
+  const measured = Boolean(model.get("instrument"));
+  const without = (stage, units) => (units.length ? [{ stage, units, value: 0 }] : []);
+  const windows = async (draw, z, edits) => (await draw(z, edits, true)).seen.map(({ window }) => window > 0.5);
+  const judge = latest(async () => {
+    const draw = await reader(model), z = model.get("z"), { stage, units } = offs();
+    const had = await windows(draw, z, []), kept = await windows(draw, z, without(stage, units));
+    const other = await draw(z, without(stage, (twin[stage] ?? []).slice(0, units.length)), true);
+    putAll(random, other);
+    const left = (has) => has.filter((yes, i) => yes && had[i]).length;
+    judged.textContent = `windows left: ${left(kept)} of ${left(had)} · without as many random units: ` +
+      `${left(other.seen.map(({ window }) => window > 0.5))} of ${left(had)}`;
+    root.dataset.judged = Number(root.dataset.judged ?? 0) + 1;
+  });
+  const chart = curves("windows left in these rooms against units off, by this ranking and at random",
+    ["windows left, units off by this ranking", "as many random units off"], "no unit off", "all off");
+  const curve = latest(async () => {
+    const draw = await reader(model), z = model.get("z"), { stage, units } = ranking();
+    const had = await windows(draw, z, []), lines = [[], []], now = () => model.get("z") === z && ranking().units === units;
+    const total = had.filter(Boolean).length;
+    for (let step = 0; total && step <= DOSES && now(); step++) { // in turns with what the reader moves
+      for (const [i, order] of [units, twin[stage]].entries()) {
+        const left = await windows(draw, z, without(stage, order.slice(0, Math.round((step * units.length) / DOSES))));
+        lines[i].push([step / DOSES, left.filter((yes, k) => yes && had[k]).length / total]);
+      }
+      chart.plot(lines);
+    }
+    root.dataset.curve = lines[0].length;
+  });
+  let seed = 0;
+  const enter = (number) => {
+    seed = number;
+    change(model, { z: seed ? numbers.map((i) => latentOf(seed + 1000003 * i, size, prior)) : rooms });
+  };
+  const fresh = button("New rooms", () => enter(newSeed()));
   const whole = button("All units on", () => drop([]));
   const clean = button("No windows painted", () => set(ranking().stage, offs().units, region().fill(0)));
   const first = rankings.findIndex(({ stage, units }) => // the ranking of which the units that are off come first
@@ -106,13 +166,32 @@ views.forgetting = async (model, root) => {
   which.value = Math.max(first, 0);
   off.element.querySelector("input").max = ranking().units.length;
   singles.replaceChildren(...toggles(ranking().units));
-  model.on("change:units", () => (show(), redraw()));
-  model.on("change:z", redraw);
+  model.on("change:units", () => (show(), redraw(), measured && judge()));
+  model.on("change:z", () => (redraw(), light(), measured && (judge(), curve())));
   show();
   await redraw();
+  light();
+  if (measured) judge(), curve();
   const tiles = (canvases) => el("div", { className: "rooms" }, ...canvases);
-  root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after), row(fresh, whole),
-    "single units, the first of the ranking: pressed is off", singles,
+  root.append(row(which, off.element), words, "all units on", tiles(before), "units off", tiles(after),
+    ...(measured ? ["as many random units off", tiles(random), judged, chart.element] : []),
+    row(fresh, whole, saver("rooms", count, [...before, ...after, ...(measured ? random : [])])),
+    "the first units of the ranking, each as room 1 lit where the unit fires; a click switches it off", singles,
     el("div", { className: "parts" }, part(board), part("Drag over room 1 to switch window units on there.", painted,
       row(clean))));
+  const isFirst = (units) => units.every((unit) => ranking().units.slice(0, units.length).includes(unit));
+  return [
+    () => {
+      const { units } = offs(), cells = region().flatMap((on, cell) => (on ? [cell] : []));
+      return { by: which.value, off: isFirst(units) ? units.length : `=${units.join(",")}`, rooms: seed, paint: cells.join(",") };
+    },
+    ({ by = which.value, off: wanted = "0", rooms: number = seed, paint: cells = "" }) => {
+      which.value = by;
+      choose();
+      if (Number(number) !== seed) enter(Number(number));
+      const list = (text) => text.split(",").filter(Boolean).map(Number), on = list(cells);
+      set(ranking().stage, wanted[0] === "=" ? list(wanted.slice(1)) : ranking().units.slice(0, Number(wanted)),
+        region().map((_, cell) => Number(on.includes(cell))));
+    },
+  ];
 };

@@ -27,8 +27,9 @@ views.film = async (model, root, image) => {
     () => model.save_changes());
   model.on("change:at", show);
   root.append(
-    el("div", { className: "parts" }, part(canvas), part(chart.element)), row(player, control.element), words);
+    el("div", { className: "parts" }, part(canvas), part(chart.element)), row(player, control.element, saver("training", 1, [canvas])), words);
   show();
+  return [() => ({ at: model.get("at") }), ({ at }) => model.set("at", Number(at))];
 };
 
 // Both losses over the steps as a drawing; `mark` sets its cursor to a step and returns the record nearest to it.
