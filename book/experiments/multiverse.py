@@ -46,7 +46,10 @@ instrument = cache(measure.load)
 
 @cache
 def generator(name):
-    return pretrained.load(name).generator
+    """A training's, whose images come in fp32 whatever it computes in."""
+    found = pretrained.load(name).generator
+    found.register_forward_hook(lambda _network, _inputs, images: images.float())
+    return found
 
 
 @cache
