@@ -1,15 +1,13 @@
-"""What takes longer than chapter 4 may: every control, dose and stage of forgetting, counted on fresh latents.
+"""What takes longer than chapter 4 may: direct effects, doses, other objects and insertions, on fresh latents.
 
 `python book/experiments/forgetting.py` writes forgetting.json; parts may be named (`... forgetting.py dose_8x8 matrix`).
 A part that the file has is not computed again, unless the weights, the instrument or the boxes are others than the
-file's. The networks run in bfloat16, which halves the time; the chapter computes its main rows in full precision and
-compares.
+file's. The networks run in bfloat16, which halves the time.
 """
 
 import argparse
 import hashlib
 import json
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from shared import refuse_own_weights, rounded
 from dcgan_book import forgetting, measure, pretrained
 from dcgan_book.cache import atomic_write
 from dcgan_book.forgetting import effects
-from dcgan_book.hooks import ablate, activations_of, batch_statistics
+from dcgan_book.hooks import ablate, activations_of
 from dcgan_book.latents import draw_z, stream
 from dcgan_book.teaching import experiments
 from dcgan_book.worlds import rooms
@@ -27,12 +25,10 @@ from dcgan_book.worlds import rooms
 HERE = Path(__file__).parent
 OUT = HERE / "forgetting.json"
 STRENGTHS = (1.0, 0.1, 0.01, 0.001, 0.0001)
-STAGES = ("4x4", "8x8", "16x16", "32x32")
 DOSES = {"8x8": (1, 4, 16, 32, 64, 96, 128, 160, 192), "16x16": (1, 4, 8, 16, 32, 48, 64, 80, 96)}
-QUARTER = 0.25  # of a stage's units
 BATCH = 64
 
-WEIGHTS = ("rooms/generator", "rooms/discriminator", "instruments/instrument")
+WEIGHTS = ("rooms/generator", "instruments/instrument")
 BOXES = HERE / "window-boxes.json"
 
 instrument = cache(measure.load)
@@ -95,28 +91,20 @@ def penalised(some):
 class Evaluation:
     """Scorecards on the same `n` fresh latents, which no ranking has seen; `windows`, only of rooms with a window."""
 
-    def __init__(self, n, purpose="judge", critic=None, windows=False):
-        self.z, self.critic = latents(3 * n if windows else n, purpose), critic
+    def __init__(self, n, windows=False):
+        self.z = latents(3 * n if windows else n, "judge")
         if windows:
             seen = observe(self.z, batch=BATCH)
             self.z = self.z[seen.present["window"]][:n]
-        self.before = observe(self.z, discriminator=critic, batch=BATCH)
+        self.before = observe(self.z, batch=BATCH)
 
-    def card(self, stage, units, **options):
+    def card(self, stage, units):
         return effects.scorecard(
-            generator(),
-            self.z,
-            stage,
-            units,
-            instrument(),
-            discriminator=self.critic,
-            batch=BATCH,
-            before=self.before,
-            **options,
+            generator(), self.z, stage, units, instrument(), batch=BATCH, before=self.before
         )
 
-    def left(self, stage, units, **options):
-        rows = self.card(stage, units, **options).summary()
+    def left(self, stage, units):
+        rows = self.card(stage, units).summary()
         return {name: rows[name] for name in ("left", "pixels_left", "inside", "outside")} | {
             "bed": rows["lost"]["bed"]
         }
@@ -161,141 +149,6 @@ def dose(stage):
     return {"doses": DOSES[stage], "curves": found}
 
 
-def penalty(stage):
-    """The recipe with every penalty: how well it tells windows, how many units it drops, what that does, beside chance."""
-    evaluation, random, rows = Evaluation(200, windows=True), stream(0, "as many"), []
-    for strength, found in recipes(stage)[0].items():
-        count = len(found.chosen)
-        chance = [
-            evaluation.left(stage, torch.randperm(len(found.weights), generator=random)[:count])
-            for _ in range(3)
-        ]
-        rows.append({
-            "strength": strength, "auc": found.auc, "count": count, "chosen": evaluation.left(stage, found.chosen),
-            "random": chance, "quarter": evaluation.left(stage, found.ranking[: round(QUARTER * len(found.weights))]),
-        })  # fmt: skip
-    return rows
-
-
-def draws(stage):
-    """Many random draws, and their relatives, of as many units as the recipe drops, and of a quarter."""
-    evaluation, random, found = Evaluation(200, windows=True), stream(0, "many draws"), {}
-    some, activity = cells(stage), maps(stage).mean((0, 2, 3))
-    fits, best = recipes(stage)
-    n = len(activity)
-    for name, ranking, count in (
-        ("recipe", fits[1.0].ranking, len(fits[1.0].chosen)),
-        ("best AUC", best.ranking, len(best.chosen)),
-        (
-            "quarter",
-            torch.tensor(stored(f"direct_{stage}")).argsort(descending=True),
-            round(QUARTER * n),
-        ),
-    ):
-        found[name] = {
-            "count": count,
-            "itself": evaluation.left(stage, ranking[:count]),
-            "random": [
-                evaluation.left(stage, torch.randperm(n, generator=random)[:count])
-                for _ in range(20)
-            ],
-            "matched": [
-                evaluation.left(stage, forgetting.matched(ranking, activity, random)[:count])
-                for _ in range(10)
-            ],
-        }
-    labels = [forgetting.fit(forgetting.shuffled(some, random)) for _ in range(10)]
-    found["shuffled"] = [
-        {"count": len(one.chosen), "auc": one.auc} | evaluation.left(stage, one.chosen)
-        for one in labels
-    ]
-    return found
-
-
-def scorecard(stage, names):
-    """The main rows, on 2,000 latents."""
-    evaluation, (fits, best) = Evaluation(2000, "scorecard"), recipes(stage)
-    n, random = (
-        len(best.weights),
-        torch.randperm(len(best.weights), generator=stream(0, "one draw")),
-    )
-    choices = {
-        "recipe": fits[1.0].chosen, "best AUC": best.chosen, "random": random[: len(best.chosen)],
-        "IoU quarter": forgetting.iou(maps(stage), masks()).topk(n // 4).indices, "random quarter": random[: n // 4],
-        "direct quarter": torch.tensor(stored(f"direct_{stage}")).argsort(descending=True)[: n // 4],
-    }  # fmt: skip
-    cards = {name: evaluation.card(stage, choices[name]) for name in names}
-    return {
-        name: card.estimates() | {"instead": card.summary()["instead"], "count": len(choices[name])}
-        for name, card in cards.items()
-    }
-
-
-def scorecards(stage):
-    """A stage's rows with D's opinion and the distance to real rooms."""
-    evaluation = Evaluation(500, "scorecard", pretrained.load("rooms").discriminator)
-    real = instrument().features(
-        rooms.dataset(4250, measure.HELD_OUT, progress=False).images[:2000]
-    )
-    fits, best = recipes(stage)
-    count, n = len(best.chosen), len(best.weights)
-    random = torch.randperm(n, generator=stream(0, "one draw"))
-    choices = {
-        "recipe": (fits[1.0].chosen, {}), "best AUC": (best.chosen, {}), "random": (random[:count], {}),
-        "IoU quarter": (forgetting.iou(maps(stage), masks()).topk(n // 4).indices, {}),
-    }  # fmt: skip
-    if stage == "8x8":
-        mean = maps_of(stage, latents(1000, "mean")).mean((0, 2, 3))
-        raw = penalised(cells(stage, activations=maps_of(stage, boxed()[3], before_relu=True)))[1]
-        choices |= {
-            "bottom": (best.ranking.flip(0)[:count], {}),
-            "mean": (best.chosen, {"value": mean[best.chosen]}),
-            "before ReLU": (raw.chosen, {"before_relu": True}),
-        }
-    rows = {}
-    for name, (units, options) in choices.items():
-        card = evaluation.card(stage, units, **options)
-        rows[name] = card.estimates() | {"instead": card.summary()["instead"], "count": len(units)}
-        rows[name]["distance"] = measure.frechet_interval(card.after.features, real, resamples=10)
-    before = measure.frechet_interval(evaluation.before.features, real, resamples=10)
-    return {"images": len(evaluation.z), "distance_before": before, "rows": rows}
-
-
-def batch_norm():
-    """The same with the statistics of each batch, as in the authors' code, which normalise anew after an ablation."""
-    fits, best = recipes("8x8")
-    alone = torch.tensor(stored("direct_8x8")).argsort(descending=True)[:64]
-    random = torch.randperm(256, generator=stream(0, "one draw"))
-    with batch_statistics(generator()):
-        evaluation = Evaluation(192, windows=True)
-        sets = {"recipe": fits[1.0].chosen, "best AUC": best.chosen, "direct quarter": alone,
-                "random": random[: len(best.chosen)], "random quarter": random[:64]}  # fmt: skip
-        return {
-            name: evaluation.card("8x8", units).estimates()["left"] for name, units in sets.items()
-        }
-
-
-def jitter(box, by, random):
-    """A box whose edges are moved by so many pixels (standard deviation)."""
-    edges = torch.tensor([box.left, box.top, box.right, box.bottom])
-    moved = (edges + by * torch.randn(4, generator=random)).round().int().tolist()
-    left, top = (min(max(edge, 0), 62) for edge in moved[:2])
-    right, bottom = (
-        min(max(edge, low + 2), 64) for edge, low in zip(moved[2:], (left, top), strict=True)
-    )
-    return replace(box, left=left, top=top, right=right, bottom=bottom)
-
-
-def elsewhere(box, share, random):
-    """The box, or with the probability `share` one of its size at any place."""
-    if torch.rand(1, generator=random) >= share:
-        return box
-    wide, high = box.right - box.left, box.bottom - box.top
-    left = torch.randint(64 - wide + 1, (1,), generator=random).item()
-    top = torch.randint(64 - high + 1, (1,), generator=random).item()
-    return replace(box, left=left, top=top, right=left + wide, bottom=top + high)
-
-
 def fewer(wanted, random):
     """Samples by lot, as indices, until they have so many boxes."""
     seeds, by_hand, *_ = boxed()
@@ -305,51 +158,6 @@ def fewer(wanted, random):
         if sum(box.seed in {seeds[j] for j in used} for box in by_hand) >= wanted:
             break
     return used
-
-
-def boxes():
-    """How many boxes, how sloppy ones, and what masks instead of boxes would give."""
-    evaluation, stage, random = Evaluation(200, windows=True), "8x8", stream(0, "fewer boxes")
-    activations, (seeds, by_hand, shown, z) = maps(stage), boxed()
-
-    def outcome(masks, maps=activations, strength=0.01):
-        some = forgetting.examples(
-            maps, forgetting.coverage(masks, stage), generator=stream(0, "cells")
-        )
-        found = forgetting.fit(some, strength)
-        overlap = forgetting.iou(maps, masks).topk(64).indices
-        return {
-            "chosen": evaluation.left(stage, found.chosen),
-            "count": len(found.chosen),
-            "auc": found.auc,
-            "quarter": evaluation.left(stage, overlap),
-        }
-
-    few = {}
-    for wanted in (5, 10, 20, 52):
-        few[wanted] = []
-        for _ in range(3):
-            used = fewer(wanted, random)
-            few[wanted].append(outcome(shown[used], activations[used]))
-    few["all"] = [outcome(shown)]
-    noisy = {
-        f"{what} {amount}": [
-            outcome(forgetting.box_masks([change(box, amount, random) for box in by_hand], seeds))
-            for _ in range(2)
-        ]
-        for what, change, amounts in (
-            ("edges", jitter, (2, 4, 8)),
-            ("elsewhere", elsewhere, (0.25, 0.5, 1.0)),
-        )
-        for amount in amounts
-    }
-    label, many = rooms.LABELS.index("window"), latents(500, "many masks")
-    ceiling = {
-        "boxes": outcome(shown),
-        "masks of the same samples": outcome(observe(z).labels == label),
-        "masks of 500 samples": outcome(observe(many).labels == label, maps_of(stage, many)),
-    }
-    return {"few": few, "noisy": noisy, "ceiling": ceiling}
 
 
 def matrix():
@@ -403,19 +211,9 @@ def insertion():
     return found
 
 
-# one process each
-PAIRS = (("recipe", "best AUC"), ("random", "direct quarter"), ("IoU quarter", "random quarter"))
 PARTS = {
-    **{
-        f"main_{stage}_{i}": lambda stage=stage, names=names: scorecard(stage, names)
-        for stage in DOSES
-        for i, names in enumerate(PAIRS)
-    },
-    "direct_8x8": lambda: direct("8x8"), "penalty_8x8": lambda: penalty("8x8"), "dose_8x8": lambda: dose("8x8"),
-    "matrix": matrix, "insertion": insertion, "boxes": boxes, "draws_8x8": lambda: draws("8x8"),
-    "batch_norm": batch_norm, "direct_16x16": lambda: direct("16x16"),
-    **{f"cards_{stage}": lambda stage=stage: scorecards(stage) for stage in STAGES},
-    "penalty_16x16": lambda: penalty("16x16"), "dose_16x16": lambda: dose("16x16"),
+    "direct_8x8": lambda: direct("8x8"), "dose_8x8": lambda: dose("8x8"), "matrix": matrix, "insertion": insertion,
+    "direct_16x16": lambda: direct("16x16"), "dose_16x16": lambda: dose("16x16"),
 }  # fmt: skip
 
 
