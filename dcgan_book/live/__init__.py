@@ -2,6 +2,7 @@
 
 from dcgan_book.live.figures import (
     DIGITS,
+    GAME_PRESETS,
     HERE,
     LOG_POINTS,
     LiveFigure,
@@ -9,6 +10,7 @@ from dcgan_book.live.figures import (
     edit,
     film,
     forgetting,
+    game,
     page_script,
     picker,
     script,
@@ -19,6 +21,7 @@ from dcgan_book.live.weights import LANES, RUN, bits_of, fold, pack, weights_nam
 
 __all__ = [
     "DIGITS",
+    "GAME_PRESETS",
     "HERE",
     "LANES",
     "LOG_POINTS",
@@ -30,6 +33,7 @@ __all__ = [
     "film",
     "fold",
     "forgetting",
+    "game",
     "pack",
     "page_script",
     "picker",
