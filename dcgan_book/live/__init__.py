@@ -2,6 +2,7 @@
 
 from dcgan_book.live.figures import (
     DIGITS,
+    GAME_PRESETS,
     HERE,
     LOG_POINTS,
     LiveFigure,
@@ -9,6 +10,7 @@ from dcgan_book.live.figures import (
     edit,
     film,
     forgetting,
+    game,
     opening,
     page_script,
     picker,
@@ -21,6 +23,7 @@ from dcgan_book.live.weights import LANES, RUN, fold, pack, scales, weights_name
 
 __all__ = [
     "DIGITS",
+    "GAME_PRESETS",
     "HERE",
     "LANES",
     "LOG_POINTS",
@@ -31,6 +34,7 @@ __all__ = [
     "film",
     "fold",
     "forgetting",
+    "game",
     "pack",
     "pack_instrument",
     "opening",

@@ -1,6 +1,6 @@
 """Live figures of the rendered book: the generator itself runs in the reader's browser (`engine.js`).
 
-`film`, `walk`, `units`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget,
+`film`, `game`, `walk`, `units`, `forgetting`, `arithmetic` and `picker` make figures. In Jupyter one is a widget,
 whose state Python reads and sets; on a page of the book it is an HTML element with the same state, and needs no kernel.
 Both get the generator's weights folded and rounded (`pack`): from the kernel, or from a script that is written when the
 book is built.
@@ -28,6 +28,15 @@ from dcgan_book.worlds import rooms
 LOG_POINTS = 250  # of a loss curve, at most
 DIGITS = 4  # decimals of a latent in a figure
 HERE = Path(__file__).parent
+# Of the game in two dimensions; the names say what the settings end in
+GAME_PRESETS = {
+    name: {"shape": "ring", "rateD": rate_d, "rateG": rate_g, "beta1": beta1, "saturating": False, "seed": 1}
+    for name, rate_d, rate_g, beta1 in (
+        ("converges", 0.01, 0.002, 0.5),
+        ("collapses", 0.002, 0.02, 0.5),
+        ("oscillates", 0.002, 0.002, 0.9),
+    )
+}  # fmt: skip
 # The kernel of the engine as `assemble` writes it, the fastest first
 BINARIES = {"fused": "engine-fused.wasm", "simd": "engine.wasm"}
 
@@ -160,6 +169,22 @@ def film(trained):
     return LiveFigure(
         view="film", picture=picture_uri(sheet), at=times - 1, data={"steps": steps, "log": log},
         label=f"{tiles} samples from the same latents at {times} times from step {steps[0]} to step {steps[-1]}",
+    )  # fmt: skip
+
+
+def game():
+    """The game of two tiny networks of points in the plane, which the page itself trains (chapter 1).
+
+    Each of `GAME_PRESETS` starts it anew; what each ends in was measured.
+    """
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 200)
+    places = (160 + 80 * np.stack([np.sin(angles), np.cos(angles)])).astype(int)
+    picture = np.full((320, 320, 3), 247, np.uint8)
+    for down, right in places.T:
+        picture[down - 2 : down + 2, right - 2 : right + 2] = (0, 63, 102)
+    return LiveFigure(
+        view="game", picture=picture_uri(picture), data={"presets": GAME_PRESETS},
+        label="Points of a distribution on a ring, which a generator of points is to learn",
     )  # fmt: skip
 
 
