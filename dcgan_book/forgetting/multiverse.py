@@ -115,6 +115,6 @@ def specification(fig, rows: Sequence[dict], units: dict[str, int], choices: dic
 
 
 def as_in_the_paper(row: dict, units: dict[str, int], slack: float = 0.04) -> bool:
-    """Whether a cell drops about as large a share of its layer as the paper's 200 maps are of 512 or of 256."""
-    share = row["off"] / units[row["layer"]]
-    return any(abs(share - 200 / maps) <= slack for maps in (512, 256))
+    """Whether a cell drops about as large a share of its layer as the paper's 200 maps: of 512 at 8x8, of 256 at 16x16."""
+    maps = {"8x8": 512, "16x16": 256}[row["layer"]]
+    return abs(row["off"] / units[row["layer"]] - 200 / maps) <= slack
