@@ -89,7 +89,8 @@ def test_numbers_of_a_script_are_rounded_wherever_they_stand(monkeypatch):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Two tiny runs, as bare as they come: networks that know where a room is bright, with another width, prior, latent
-    and kernel than the book's, and shipped ones, since chapter 5 asks for faces, two steps further. Beside them a copy of the book, which a chapter may write to."""
+    and kernel than the book's, and shipped ones, since chapter 5 asks for faces, two steps
+    further. Beside them a copy of the book, which a chapter may write to."""
     place = tmp_path_factory.mktemp("runs")
     shutil.copytree(BOOK, place / "book")
     rooms = TrainConfig(

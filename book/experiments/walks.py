@@ -1,8 +1,7 @@
 """Walks between random latents in every training of the rooms, for chapter 2: `python book/experiments/walks.py`.
 
-For each: are the images on lines as plausible as drawn rooms, how large is the largest step, what comes and goes, does a new window
-grow from step to step, and does a television that becomes a window do so over several images? Each beside its control.
-Some minutes for each training on a core.
+For each: are the images on lines as plausible as drawn rooms, and what comes and goes, each beside its control; and lines on
+which a window grows, or a television becomes one, found by their ends. Some minutes for each training on a core.
 """
 
 from pathlib import Path
@@ -15,11 +14,8 @@ from dcgan_book.latents import recalibrate, stream, to_batch
 from dcgan_book.models import Generator, initialise
 from dcgan_book.worlds import rooms
 
-LINES, IMAGES = 100, 49
-SEARCHED = (
-    4000  # lines whose ends alone are looked at, for windows that grow and televisions that turn
-)
-GROWN, STEPS = 60, 25  # lines of each kind that are walked, at most, and images on each
+LINES, IMAGES = 100, 17
+SEARCHED = 4000  # lines whose ends alone are looked at
 WINDOW = 180  # pixels of a large one: a quarter of drawn windows have more
 REAL = 4000  # drawn rooms that no network was trained on
 WINDOWS, SETS = rooms.LABELS.index("window"), rooms.LABELS.index("tv")
@@ -32,8 +28,7 @@ def main():
     known, others = real.chunk(2)
     least = instrument.read(known).clear.quantile(0.05).item()
     floor = plausible(instrument.read(others), least)
-    unrelated = unrelated_steps(instrument.features(real), real)
-    rows = {name: walked(name, instrument, least, unrelated) for name in names}
+    rows = {name: walked(name, instrument, least) for name in names}
     found = {
         "lines": LINES,
         "images": IMAGES,
@@ -69,7 +64,7 @@ def by_neighbours(instrument, real):
     }
 
 
-def walked(name, instrument, least, unrelated):
+def walked(name, instrument, least):
     """All that is measured on one training: `values`, for intervals over trainings, and what is `shown` of it alone."""
     shipped = pretrained.load(name)
 
@@ -78,46 +73,24 @@ def walked(name, instrument, least, unrelated):
             return torch.cat([shipped.generator(part) for part in z.flatten(0, -2).split(200)])
 
     start, end = shipped.draw_z(2 * LINES, stream(0, "walks")).chunk(2)
-    values, shown = on_lines(draw, start, end, instrument, least, unrelated)
+    values = on_lines(draw, start, end, instrument, least)
     values |= objects(draw, start, end, shipped, instrument)
-    grown, kinds = growing(draw, shipped, instrument)
-    values |= grown
-    shown |= kinds | {key: measure.bootstrap(value) for key, value in values.items()}
+    shown = {key: measure.bootstrap(value) for key, value in values.items()}
+    shown |= found_by_ends(draw, shipped, instrument)
     print(name, {key: round(value.mean().item(), 3) for key, value in values.items()})
     return {"values": values, "shown": shown}
 
 
-def unrelated_steps(features, images):
-    """The largest step of a path through unrelated drawn rooms, and the distance of two such: by features and pixels."""
-    found = {}
-    for kind, points in (("features", features), ("pixels", images.flatten(1))):
-        order = torch.randint(len(points), (LINES, IMAGES), generator=stream(0, kind))
-        steps = torch.stack([points[path].diff(dim=0).norm(dim=1) for path in order])
-        found[kind] = steps.mean().item(), steps.amax(1) / steps.mean()
-    return found
-
-
-def on_lines(draw, start, end, instrument, least, unrelated):
-    """Plausible and smooth: images like drawn rooms, and the largest step over the distance of unrelated rooms."""
-    good, largest = {}, {"features": [], "pixels": []}
+def on_lines(draw, start, end, instrument, least):
+    """The share of plausible images on each line, and on the cross-fade of its ends."""
+    good = {"plausible, line": [], "plausible, cross-fade": []}
     for a, b in zip(start.split(20), end.split(20), strict=True):
-        images = draw(walking.line(a, b, IMAGES))
-        reading = instrument.read(images)
-        points = {"features": reading.features, "pixels": images.flatten(1)}
-        for kind, each in points.items():
-            steps = each.view(len(a), IMAGES, -1).diff(dim=1).norm(dim=2).amax(1)
-            largest[kind].append(steps / unrelated[kind][0])
-        faded = instrument.read(walking.crossfade(draw(a), draw(b), IMAGES).flatten(0, 1))
-        for name, each in (("line", reading), ("cross-fade", faded)):
-            good.setdefault(name, []).append(plausible(each, least).view(len(a), IMAGES))
-    at = {name: torch.cat(parts) for name, parts in good.items()}
-    values = {f"plausible, {name}": parts.mean(1) for name, parts in at.items()}
-    for kind, parts in largest.items():
-        values |= {
-            f"largest step, {kind}": torch.cat(parts),
-            f"unrelated, {kind}": unrelated[kind][1],
-        }
-    return values, {f"plausible at, {name}": parts.mean(0).tolist() for name, parts in at.items()}
+        line = draw(walking.line(a, b, IMAGES))
+        faded = walking.crossfade(draw(a), draw(b), IMAGES).flatten(0, 1)
+        for name, images in zip(good, (line, faded), strict=True):
+            there = plausible(instrument.read(images), least)
+            good[name].append(there.view(len(a), IMAGES).mean(1))
+    return {name: torch.cat(parts) for name, parts in good.items()}
 
 
 def objects(draw, start, end, shipped, instrument):
@@ -141,59 +114,25 @@ def objects(draw, start, end, shipped, instrument):
     return values
 
 
-def growing(draw, shipped, instrument):
-    """Lines from a wall, or a television, to a large window, found by their ends alone; do windows come step by step?"""
+def found_by_ends(draw, shipped, instrument):
+    """Latents of lines from a room without a window, or with a television there, to one with a large window."""
     start, end = shipped.draw_z(2 * SEARCHED, stream(0, "windows")).chunk(2)
     first, last = (label_maps(draw, instrument, z) for z in (start, end))
     bare, large = ~(first == WINDOWS).any((1, 2)), (last == WINDOWS).sum((1, 2)) > WINDOW
     turned = ((first == SETS) & (last == WINDOWS)).sum((1, 2))
     kinds = {
-        "window grows": (bare & large).nonzero().flatten()[:GROWN],
-        "television turns": turned.argsort(descending=True)[: int((turned > 40).sum())][:GROWN],
+        "window grows": (bare & large).nonzero().flatten(),
+        "television turns": turned.argsort(descending=True)[: int((turned > 40).sum())],
     }
-    values, shown = {}, {}
-    for name, rows in kinds.items():
-        labels = label_maps(
-            draw, instrument, walking.line(start[rows], end[rows], STEPS).flatten(0, -2)
-        )
-        labels = labels.unflatten(0, (-1, STEPS))
-        place = last[rows] == WINDOWS
-        if name == "television turns":
-            place &= first[rows] == SETS
-        area = ((labels == WINDOWS) & place[:, None]).sum((2, 3)).float()
-        random = stream(0, name)
-        mixed = torch.stack([row[torch.randperm(STEPS, generator=random)] for row in area])
-        test = rises if name == "window grows" else turns
-        values |= {name: test(area), f"{name}, shuffled": test(mixed)}
-        shown |= {
-            f"{name}, lines": len(rows),
-            f"{name}, z": [start[rows[:6]].tolist(), end[rows[:6]].tolist()],
-        }
-    return values, shown
+    return {
+        name: {"lines": len(rows), "z": [start[rows[:1]].tolist(), end[rows[:1]].tolist()]}
+        for name, rows in kinds.items()
+    }
 
 
 def label_maps(draw, instrument, z):
     """The instrument's labels of the rooms of z, (n, 64, 64), a few hundred rooms at a time."""
     return torch.cat([instrument.read(draw(part)).labels for part in z.split(500)])
-
-
-def rises(area):
-    """Whether a window's area (n, steps) rises over at least half of the steps."""
-    return (2 * (area.diff(dim=1) > 0).sum(1) >= area.shape[1] - 1).float()
-
-
-def turns(area):
-    """Whether the place of a set fills with window in order, and over several images that have some of both.
-
-    In order: with a rank correlation of position and area of at least 0.9; several: at least three.
-    """
-    share = area / area[:, -1:].clamp(min=1)
-    ranks = area + torch.arange(area.shape[1]) * 1e-6  # of equal areas the earlier one is first
-    ranks = ranks.argsort(1).argsort(1).double()
-    straight = torch.arange(area.shape[1]).double()
-    order = torch.stack([torch.corrcoef(torch.stack([row, straight]))[0, 1] for row in ranks])
-    between = ((share > 0.1) & (share < 0.9)).sum(1)
-    return ((order >= 0.9) & (between >= 3)).float()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
+from scipy import stats
 
 from dcgan_book.latents import stream
 from dcgan_book.measure.reading import MeasureError
@@ -83,35 +84,22 @@ def bootstrap(
 
 
 def over_trainings(
-    trainings: Sequence[torch.Tensor | Sequence[float]], level: float = 0.95, resamples: int = 1000
+    trainings: Sequence[torch.Tensor | Sequence[float]], level: float = 0.95
 ) -> Estimate:
-    """The mean over trainings of what was drawn in each, with an interval over both, the trainings and the draws.
+    """The mean over trainings of what was drawn in each: Student's interval of their means, which the draws widen, too.
 
-    trainings: values (n,) of each, n may differ. The bootstrap draws trainings with replacement, and then values within
-    each of them (two stages: Davison and Hinkley 1997, section 3.8); of one training it is `bootstrap`. Returns an Estimate.
-    Raises MeasureError where a training has no values.
+    trainings: values (n,) of each, n may differ. Few trainings make a wide interval, as they should; of a single one only
+    its draws can be covered, by `bootstrap`. Returns an Estimate. Raises MeasureError where a training has no values.
     """
     groups = [torch.as_tensor(values).double().flatten() for values in trainings]
     if not groups or not all(map(len, groups)):
         raise MeasureError(f"{[len(group) for group in groups]} values of trainings to average")
-    random = stream(0, "over trainings")
-    count = len(groups)
-    # of each training as many resampled means as trainings are drawn, (resamples, trainings, draws)
-    means = torch.stack(
-        [
-            group[torch.randint(len(group), (resamples, count, len(group)), generator=random)].mean(
-                2
-            )
-            for group in groups
-        ],
-        1,
-    )
-    chosen = torch.randint(count, (resamples, 1, count), generator=random)
-    draws = means.gather(1, chosen).mean((1, 2))
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = draws.quantile(tails).tolist()
-    mean = sum(group.mean().item() for group in groups) / count
-    return Estimate(mean, min(low, mean), max(high, mean))
+    if len(groups) == 1:
+        return bootstrap(groups[0], level)
+    means = torch.stack([group.mean() for group in groups])
+    reach = stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std().item() / len(means) ** 0.5
+    mean = means.mean().item()
+    return Estimate(mean, mean - reach, mean + reach)
 
 
 def correlation(

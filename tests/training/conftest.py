@@ -20,3 +20,19 @@ def unbroken(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
     train(config, images, run=folder)
     return config, folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of its own for a test, outside the folders that it reads."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DCGAN_BOOK_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder for a test's images."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    return folder

@@ -18,23 +18,8 @@ from torchvision import datasets, transforms
 from dcgan_book.training import data
 from dcgan_book.worlds import faces, rooms
 
+pytestmark = pytest.mark.usefixtures("cache")
 RED, GREEN, BLUE = (220, 30, 30), (30, 200, 30), (30, 30, 220)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A cache of its own for each test, outside the folders that the tests read."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("DCGAN_BOOK_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    """A folder for a test's images."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    return folder
 
 
 def load(spec, **options):

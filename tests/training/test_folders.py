@@ -11,22 +11,9 @@ from PIL import Image, PngImagePlugin
 
 from dcgan_book.training import data
 
+pytestmark = pytest.mark.usefixtures("cache")
 SIZE = (96, 64)
 links = pytest.mark.skipif(os.name == "nt", reason="links are for administrators there")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("DCGAN_BOOK_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    return folder
 
 
 def photo(seed):
