@@ -153,7 +153,7 @@ def test_buttons_step_one_network_run_pause_and_reset(open_page):  # noqa: F811
     assert steps(figure) == (0, 0)
     figure.get_by_label("preset").select_option("oscillates")
     assert "beta1 0.9" in figure.locator("output").inner_text()
-    slider = figure.get_by_role("slider", name="D's rate")
+    slider = figure.get_by_role("slider", name="D's rate, 10 to the")
     slider.focus()
     slider.press("End")
     assert "rates 0.10 and 0.0020" in figure.locator("output").inner_text()

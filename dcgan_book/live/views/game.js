@@ -245,7 +245,7 @@ function gameSettings(settings, presets, start, changed) {
     changed({ saturating: value === "saturating" }));
   const rate = (text, key) => slider(text, { min: -4, max: -1, step: 0.1, value: Math.log10(settings[key]) },
     (exponent) => changed({ [key]: 10 ** exponent }), (exponent) => (10 ** exponent).toPrecision(2));
-  const [d, g] = [rate("D's rate", "rateD"), rate("G's rate", "rateG")];
+  const [d, g] = [rate("D's rate, 10 to the", "rateD"), rate("G's rate, 10 to the", "rateG")];
   const beta1 = slider("beta1", { min: 0, max: 0.9, step: 0.1, value: settings.beta1 }, (value) => changed({ beta1: value }));
   const show = () => {
     shape.value = settings.shape;
